@@ -1,0 +1,1 @@
+"""manyheads: one encoder, many heads."""

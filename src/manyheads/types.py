@@ -1,0 +1,227 @@
+"""What flows, and how it is called at each border: Row, Example, Batch, Round, Output, Loss, Record.
+
+    file --read--> Row --encode--> Example --collate--> Batch --mixture--> Round --model--> Output --loss--> Loss
+
+Letters in shapes, here and in every docstring:
+
+    B  rows of a batch        T  pieces (sub-words) of a row, padded    W  words of a row, padded
+    D  width of a state       C  classes, labels or values of a head    K  batches of a round
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+IGNORE = -100  # the target of an item that is not supervised; torch's cross-entropy skips it
+
+Value: TypeAlias = "str | int | float | bool | None | Sequence[Value] | Mapping[str, Value]"
+Target: TypeAlias = int | float | tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row stands: the file as the user named it and the line (from 1) on which the row begins."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record as the file gave it: column name to value, nothing cast, trimmed or replaced.
+
+    Text formats give `str`; JSON and Parquet keep their own types; CoNLL columns give `list[str]`, a word an entry.
+    """
+
+    values: Mapping[str, Value]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row made of numbers. All positions count from 0 and include the special pieces.
+
+    `ids` and `types` have one entry a piece. `words` is the position of each word's first piece, -1 for a word that was
+    cut off; empty when the task needs no words. `targets` has one entry a task that the row can train, None where the
+    label is missing. `cut` counts the pieces that did not fit.
+    """
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...]
+    words: tuple[int, ...]
+    targets: Mapping[str, Target]
+    place: Place
+    cut: int = 0
+
+
+class RowBlock:
+    """A frozen dataclass of tensors that share their first dimension, B; the rest pads with each field's filler.
+
+    Joining blocks lets a step that several batches share run once; splitting hands every batch its rows back.
+    """
+
+    __slots__ = ()
+    FILL: ClassVar[Mapping[str, int]] = {}
+
+    def tensors(self) -> Iterator[tuple[str, Tensor | None]]:
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            yield field.name, getattr(self, field.name)
+
+    def __len__(self) -> int:
+        return next(len(t) for _, t in self.tensors() if t is not None)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same block on `device`."""
+        moved = {n: None if t is None else t.to(device, non_blocking=True) for n, t in self.tensors()}
+        return type(self)(**moved)
+
+    def part(self, start: int, stop: int) -> Self:
+        """Rows `start` to `stop`, padding kept."""
+        return type(self)(**{n: None if t is None else t[start:stop] for n, t in self.tensors()})
+
+    @classmethod
+    def cat(cls, blocks: Sequence[Self]) -> Self:
+        """The rows of all blocks, one after the other, padded to the longest."""
+        columns = {name: [getattr(b, name) for b in blocks] for name, _ in blocks[0].tensors()}
+        joined: dict[str, Tensor | None] = {}
+        for name, column in columns.items():
+            present = [t for t in column if t is not None]
+            if not present:
+                joined[name] = None
+                continue
+            if len(present) < len(column):  # a block without words joins one with words: it has none of them
+                column = [present[0].new_empty((len(b), 0)) if t is None else t for t, b in zip(column, blocks, strict=True)]
+            width = max(t.shape[1] for t in column)
+            fill = cls.FILL.get(name, 0)
+            joined[name] = torch.cat([_widen(t, width, fill) for t in column])
+        return cls(**joined)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens(RowBlock):
+    """Pieces of text. What a trunk reads.
+
+    ids    (B, T) int64, 0 where padded
+    mask   (B, T) bool, True on real pieces
+    types  (B, T) int64, 0 for the first text and 1 for the second
+    words  (B, W) int64, position of each word's first piece, -1 where padded or cut off; None when no task needs words
+    """
+
+    ids: Tensor
+    mask: Tensor
+    types: Tensor
+    words: Tensor | None = None
+
+    FILL: ClassVar[Mapping[str, int]] = {"words": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class States(RowBlock):
+    """Hidden states. What a trunk gives.
+
+    states (B, T, D) float
+    mask   (B, T) bool, True on real pieces
+    words  (B, W) int64, as in `Tokens`
+    """
+
+    states: Tensor
+    mask: Tensor
+    words: Tensor | None = None
+
+    FILL: ClassVar[Mapping[str, int]] = {"words": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one data set, with the targets of every task that learns from them (nearly always one).
+
+    fields   name to `Tokens`, a tensor (B, ...) or a list of B things that only its module understands
+    targets  task name to a tensor (B, ...); items to skip hold `IGNORE`, or NaN where targets are floats
+    rows     index of each row in its data set
+    """
+
+    dataset: str
+    fields: Mapping[str, Any]
+    targets: Mapping[str, Tensor]
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on `device`; lists stay as they are."""
+        moved = {n: f.to(device) if isinstance(f, Tensor | RowBlock) else f for n, f in self.fields.items()}
+        return Batch(self.dataset, moved, {n: t.to(device) for n, t in self.targets.items()}, self.rows)
+
+
+Round: TypeAlias = Sequence[Batch]  # what one optimizer step consumes: K batches, usually of K data sets
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a task's path ends in: `scores`, (B, C) for a row, (B, W, C) for words, (B,) or whatever the module gave."""
+
+    task: str
+    scores: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The sum of a task's item losses (a scalar with its graph) and how many items were supervised."""
+
+    total: Tensor
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One number that a run reports. `key` is task/dataset/split/metric."""
+
+    step: int
+    task: str
+    dataset: str
+    split: str
+    metric: str
+    value: float
+
+    @property
+    def key(self) -> str:
+        return f"{self.task}/{self.dataset}/{self.split}/{self.metric}"
+
+
+def cat_rows(values: Sequence[Any]) -> Any:
+    """Join what several batches feed to one step, along B; tensors of unequal length are padded with 0."""
+    first = values[0]
+    if len(values) == 1:
+        return first
+    if isinstance(first, RowBlock):
+        return type(first).cat(values)
+    if isinstance(first, Tensor):
+        if first.dim() > 1 and any(v.shape[1] != first.shape[1] for v in values):
+            width = max(v.shape[1] for v in values)
+            return torch.cat([_widen(v, width, 0) for v in values])
+        return torch.cat(list(values))
+    if isinstance(first, list):
+        return [item for value in values for item in value]
+    raise TypeError(f"rows of type {type(first).__name__} cannot be joined; use a tensor, a list or a RowBlock")
+
+
+def part_rows(value: Any, start: int, stop: int) -> Any:
+    """Rows `start` to `stop` of what a step gave."""
+    return value.part(start, stop) if isinstance(value, RowBlock) else value[start:stop]
+
+
+def _widen(tensor: Tensor, width: int, fill: int) -> Tensor:
+    missing = width - tensor.shape[1]
+    if not missing:
+        return tensor
+    return pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing), value=fill)
