@@ -7,6 +7,8 @@ from them. Components of the user's own are named by `type` and configured under
 from __future__ import annotations
 
 
+from typing import Annotated, Any, Literal, TypeAlias
+
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$", description="A name: letters, digits, _ and -.")]
