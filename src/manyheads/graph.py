@@ -1,0 +1,221 @@
+"""Paths become one graph: which step runs on what, once, for any set of tasks. Names and ports only, no tensors.
+
+A path is a list of steps. A step names a module and its inputs; two tasks' steps that name one module and the same inputs
+are one node, so what tasks share runs once. Everything that can be wrong with the wiring is found here, before training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from manyheads.errors import Problem, WiringError, listed, nearest
+
+BATCH = "batch"  # `batch.<field>` names what the data give
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What goes over a wire: `tokens`, `states` (B, T, D), `vector` (B, D) or `any`; `width` is D where it is known."""
+
+    kind: str = "any"
+    width: int | None = None
+
+    def fits(self, wanted: Port) -> bool:
+        """True when this can be fed where `wanted` is expected."""
+        same_kind = "any" in (self.kind, wanted.kind) or self.kind == wanted.kind
+        return same_kind and (None in (self.width, wanted.width) or self.width == wanted.width)
+
+    def __str__(self) -> str:
+        return self.kind if self.width is None else f"{self.kind} of width {self.width}"
+
+
+ANY = Port()
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a module takes, an entry an input (None: any number of anything), and what it gives."""
+
+    takes: tuple[Port, ...] | None = None
+    gives: Port = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a path. `inputs` are earlier steps, `batch.<field>`, or either with an attribute (`encoder.mask`).
+
+    Without inputs a step reads the step before it, and the first one the only field of the batch.
+    """
+
+    module: str
+    inputs: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def result(self) -> str:
+        return self.name or self.module
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Where an input comes from: a field of the batch or the node with this number; then, if named, an attribute of it.
+
+    `source` None is the only field of the batch, whatever its name.
+    """
+
+    source: int | str | None
+    attribute: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step of one or more tasks."""
+
+    module: str
+    inputs: tuple[Ref, ...]
+    tasks: tuple[str, ...]
+    gives: Port
+
+
+Paths: TypeAlias = Mapping[str, Sequence[Step]]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes in an order in which they can run, and the node in which each task ends."""
+
+    nodes: tuple[Node, ...]
+    ends: Mapping[str, int]
+
+    def needed(self, tasks: Iterable[str]) -> tuple[int, ...]:
+        """The nodes that these tasks pass through, in running order."""
+        wanted = set(tasks)
+        return tuple(i for i, node in enumerate(self.nodes) if wanted.intersection(node.tasks))
+
+    def shared(self) -> tuple[str, ...]:
+        """Modules that more than one task uses, in order of first use."""
+        users: dict[str, set[str]] = {}
+        for node in self.nodes:
+            users.setdefault(node.module, set()).update(node.tasks)
+        return tuple(module for module, tasks in users.items() if len(tasks) > 1)
+
+
+@dataclass(slots=True)
+class _Wiring:
+    """The graph while it grows."""
+
+    modules: Mapping[str, Ports]
+    fields: Mapping[str, Port] | None
+    nodes: list[Node] = field(default_factory=list)
+    known: dict[tuple[str, tuple[Ref, ...]], int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def wire(paths: Paths, modules: Mapping[str, Ports], fields: Mapping[str, Port] | None = None) -> Graph:
+    """The graph of all paths.
+
+    `fields` are the ports of the batch's fields where they are known already; None leaves them to the first batch.
+    Raises WiringError with every problem: task, step, what it wanted and what is available.
+    """
+    wiring = _Wiring(modules, fields)
+    ends = {task: _follow(wiring, task, path) for task, path in paths.items()}
+    if wiring.problems:
+        raise WiringError(*wiring.problems)
+    return Graph(tuple(wiring.nodes), {task: end for task, end in ends.items() if end is not None})
+
+
+def _follow(wiring: _Wiring, task: str, path: Sequence[Step]) -> int | None:
+    """Add one task's steps; the number of its last node, or None when the path is broken."""
+    if not path:
+        wiring.problems.append(Problem("a path needs at least one step", f"tasks.{task}.path"))
+        return None
+    results: dict[str, int] = {}
+    last: int | None = None
+    for position, step in enumerate(path):
+        place = f"tasks.{task}.path[{position}]"
+        if step.module not in wiring.modules:
+            rule = f"step {step.result!r} names a module that is not in the pool (there are: {listed(wiring.modules)})"
+            wiring.problems.append(Problem(rule, place, step.module, nearest(step.module, wiring.modules)))
+            return None
+        if step.result in results or step.result == BATCH:
+            rule = "two steps of one path have the same name; give one of them a `name` of its own"
+            wiring.problems.append(Problem(rule, place, step.result))
+            return None
+        refs = _resolve(wiring, place, step, results, last)
+        if refs is None or not _fits(wiring, place, step, refs):
+            return None
+        last = _node(wiring, task, step, refs)
+        results[step.result] = last
+    return last
+
+
+def _resolve(wiring: _Wiring, place: str, step: Step, results: Mapping[str, int], last: int | None) -> tuple[Ref, ...] | None:
+    if not step.inputs:
+        return (Ref(last),) if last is not None else (Ref(_only(wiring.fields)),)
+    refs = []
+    for name in step.inputs:
+        ref = _lookup(name, results, wiring.fields)
+        if ref is None:
+            available = [*results, *(f"{BATCH}.{f}" for f in wiring.fields or ())]
+            rule = f"step {step.result!r} wants an input that no earlier step gives (available: {listed(available)})"
+            wiring.problems.append(Problem(rule, place, name, nearest(name, available)))
+            return None
+        refs.append(ref)
+    return tuple(refs)
+
+
+def _lookup(name: str, results: Mapping[str, int], fields: Mapping[str, Port] | None) -> Ref | None:
+    if name in results:
+        return Ref(results[name])
+    head, _, attribute = name.partition(".")
+    if head == BATCH:
+        source, _, attribute = attribute.partition(".")
+        if not source:
+            return Ref(_only(fields))
+        return Ref(source, attribute or None) if fields is None or source in fields else None
+    return Ref(results[head], attribute) if head in results and attribute else None
+
+
+def _only(fields: Mapping[str, Port] | None) -> str | None:
+    return next(iter(fields)) if fields is not None and len(fields) == 1 else None
+
+
+def _fits(wiring: _Wiring, place: str, step: Step, refs: tuple[Ref, ...]) -> bool:
+    takes = wiring.modules[step.module].takes
+    if takes is None:
+        return True
+    if len(takes) != len(refs):
+        rule = f"step {step.result!r} feeds {len(refs)} inputs to module {step.module!r}, which takes {len(takes)}"
+        wiring.problems.append(Problem(rule, place))
+        return False
+    for ref, wanted in zip(refs, takes, strict=True):
+        given = _given(wiring, ref)
+        if not given.fits(wanted):
+            rule = f"step {step.result!r} wants {wanted}, but its input gives {given}"
+            wiring.problems.append(Problem(rule, place))
+            return False
+    return True
+
+
+def _given(wiring: _Wiring, ref: Ref) -> Port:
+    if ref.attribute is not None:
+        return ANY
+    if isinstance(ref.source, int):
+        return wiring.nodes[ref.source].gives
+    return (wiring.fields or {}).get(ref.source or "", ANY)
+
+
+def _node(wiring: _Wiring, task: str, step: Step, refs: tuple[Ref, ...]) -> int:
+    key = (step.module, refs)
+    if key in wiring.known:
+        number = wiring.known[key]
+        old = wiring.nodes[number]
+        if task not in old.tasks:
+            wiring.nodes[number] = Node(old.module, old.inputs, (*old.tasks, task), old.gives)
+        return number
+    gives = wiring.modules[step.module].gives
+    wiring.known[key] = len(wiring.nodes)
+    wiring.nodes.append(Node(step.module, refs, (task,), gives))
+    return len(wiring.nodes) - 1

@@ -1,0 +1,25 @@
+"""A linear map, a function, dropout."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from manyheads.graph import Port, Ports
+from manyheads.types import States
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+
+
+class FeedForward(nn.Module):
+    """vector (B, D) -> (B, width), or states (B, T, D) -> states (B, T, width): the kind that goes in comes out."""
+
+    def __init__(self, kind: str, width_in: int, width: int, activation: str = "gelu", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.ports = Ports((Port(kind, width_in),), Port(kind, width))
+        self.layers = nn.Sequential(nn.Linear(width_in, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
+
+    def forward(self, value: Tensor | States) -> Tensor | States:
+        if isinstance(value, States):
+            return States(self.layers(value.states), value.mask, value.words)
+        result: Tensor = self.layers(value)
+        return result

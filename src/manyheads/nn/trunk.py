@@ -1,0 +1,119 @@
+"""Pretrained encoders of transformers as one module: tokens in, states out."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from manyheads.errors import ArtefactError, Problem, ResourceError
+from manyheads.graph import Port, Ports
+from manyheads.types import States, Tokens
+
+_RATES = ("dropout", "dropout_prob", "dropout_rate", "resid_dropout", "embd_dropout")
+
+
+class Trunk(nn.Module):
+    """tokens (B, T) -> states (B, T, D) of the last layer. `encoder` is the plain transformers model.
+
+    A frozen trunk has no gradient and stays in evaluation mode, so that its states do not depend on a dropout draw.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, *, max_length: int = 256, freeze: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.max_length = max_length
+        self.frozen = freeze
+        self.width = int(encoder.config.hidden_size)
+        self.ports = Ports((Port("tokens"),), Port("states", self.width))
+        self._takes_types = _takes_types(encoder)
+        if freeze:
+            self.requires_grad_(False)
+            self.train(False)
+
+    def forward(self, tokens: Tokens) -> States:
+        types = {"token_type_ids": tokens.types} if self._takes_types else {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            result = self.encoder(input_ids=tokens.ids, attention_mask=tokens.mask.long(), **types)
+        return States(result.last_hidden_state, tokens.mask, tokens.words)
+
+    def train(self, mode: bool = True) -> Trunk:
+        return cast(Trunk, super().train(mode and not self.frozen))
+
+
+def load_trunk(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    max_length: int = 256,
+    freeze: bool = False,
+    dropout: float | None = None,
+) -> Trunk:
+    """The encoder in a folder or on the hub, from safetensors only. `dropout` replaces every rate of its configuration.
+
+    Raises ResourceError when it cannot be found, ArtefactError when its weights cannot be used.
+    """
+    config = _config(source, revision)
+    longest = getattr(config, "max_position_embeddings", max_length) - _position_offset(config)
+    if dropout is not None:
+        _set_dropout(config, dropout)
+    encoder = _quietly(
+        lambda: AutoModel.from_pretrained(
+            str(source), config=config, revision=revision, use_safetensors=True, dtype=torch.float32
+        ),
+        source,
+    )
+    return Trunk(encoder, max_length=min(max_length, longest), freeze=freeze)
+
+
+def empty_trunk(folder: str | Path, *, max_length: int, freeze: bool = False) -> Trunk:
+    """The architecture that a folder's config.json describes, without its weights."""
+    encoder = _quietly(lambda: AutoModel.from_config(_config(folder, None), dtype=torch.float32), folder)
+    return Trunk(encoder, max_length=max_length, freeze=freeze)
+
+
+def _config(source: str | Path, revision: str | None) -> PretrainedConfig:
+    config = _quietly(lambda: AutoConfig.from_pretrained(str(source), revision=revision), source)
+    return cast(PretrainedConfig, config)
+
+
+def _quietly(load: Any, source: str | Path) -> Any:
+    """`load()` without transformers' progress bar and advice; its errors become ours."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return load()
+    except OSError as error:
+        first = str(error).strip().splitlines()[0]
+        remedy = "name an installed package (minilm), a folder with config.json and model.safetensors, or a hub id"
+        raise ResourceError(Problem(f"the encoder cannot be loaded: {first}", value=str(source), remedy=remedy)) from error
+    except (ValueError, RuntimeError) as error:
+        raise ArtefactError(Problem(f"the encoder cannot be used: {error}", value=str(source))) from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _takes_types(encoder: PreTrainedModel) -> bool:
+    sizes = getattr(encoder.config, "type_vocab_size", 0) or 0
+    return sizes > 1 and "token_type_ids" in inspect.signature(encoder.forward).parameters
+
+
+def _position_offset(config: PretrainedConfig) -> int:
+    """RoBERTa's family counts positions from the padding id plus one, so fewer of them are usable."""
+    kinds = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
+    return (config.pad_token_id or 0) + 1 if config.model_type in kinds else 0
+
+
+def _set_dropout(config: PretrainedConfig, rate: float) -> None:
+    for name in list(vars(config)):
+        if name in _RATES or name.endswith(("dropout_prob", "_dropout")):
+            setattr(config, name, rate)
