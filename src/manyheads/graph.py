@@ -11,35 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from manyheads.errors import Problem, WiringError, listed, nearest
+from manyheads.ports import ANY, Port, Ports
 
 BATCH = "batch"  # `batch.<field>` names what the data give
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """What goes over a wire: `tokens`, `states` (B, T, D), `vector` (B, D) or `any`; `width` is D where it is known."""
-
-    kind: str = "any"
-    width: int | None = None
-
-    def fits(self, wanted: Port) -> bool:
-        """True when this can be fed where `wanted` is expected."""
-        same_kind = "any" in (self.kind, wanted.kind) or self.kind == wanted.kind
-        return same_kind and (None in (self.width, wanted.width) or self.width == wanted.width)
-
-    def __str__(self) -> str:
-        return self.kind if self.width is None else f"{self.kind} of width {self.width}"
-
-
-ANY = Port()
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a module takes, an entry an input (None: any number of anything), and what it gives."""
-
-    takes: tuple[Port, ...] | None = None
-    gives: Port = ANY
 
 
 @dataclass(frozen=True, slots=True)

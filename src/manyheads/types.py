@@ -1,6 +1,6 @@
-"""What flows, and how it is called at each border: Row, Example, Batch, Round, Output, Loss, Record.
+"""What flows, and how it is called at each border: Row, Example, Batch, Round, Output, Record.
 
-    file --read--> Row --encode--> Example --collate--> Batch --mixture--> Round --model--> Output --loss--> Loss
+    file --read--> Row --encode--> Example --collate--> Batch --mixture--> Round --model--> Output --loss--> scalar
 
 Letters in shapes, here and in every docstring:
 
@@ -172,14 +172,6 @@ class Output:
 
     task: str
     scores: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """The sum of a task's item losses (a scalar with its graph) and how many items were supervised."""
-
-    total: Tensor
-    items: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from manyheads.graph import Port, Ports
+from manyheads.ports import Port, Ports
 from manyheads.types import States
 
 

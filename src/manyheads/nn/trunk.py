@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import logging
 
 from manyheads.errors import ArtefactError, Problem, ResourceError
-from manyheads.graph import Port, Ports
+from manyheads.ports import Port, Ports
 from manyheads.types import States, Tokens
 
 _RATES = ("dropout", "dropout_prob", "dropout_rate", "resid_dropout", "embd_dropout")

@@ -1,0 +1,1 @@
+"""How losses of several tasks become one update. Knows tensors and parameters, no tasks."""

@@ -1,0 +1,32 @@
+"""What a module takes and gives, so that wiring is checked before a tensor exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What goes over a wire: `tokens`, `states` (B, T, D), `vector` (B, D) or `any`; `width` is D where it is known."""
+
+    kind: str = "any"
+    width: int | None = None
+
+    def fits(self, wanted: Port) -> bool:
+        """True when this can be fed where `wanted` is expected."""
+        same_kind = "any" in (self.kind, wanted.kind) or self.kind == wanted.kind
+        return same_kind and (None in (self.width, wanted.width) or self.width == wanted.width)
+
+    def __str__(self) -> str:
+        return self.kind if self.width is None else f"{self.kind} of width {self.width}"
+
+
+ANY = Port()
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a module takes, an entry an input (None: any number of anything), and what it gives."""
+
+    takes: tuple[Port, ...] | None = None
+    gives: Port = ANY

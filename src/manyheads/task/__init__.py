@@ -1,0 +1,1 @@
+"""What a task is: a path, and a type that knows its loss, its predictions and its scores. It holds no data and no modules."""

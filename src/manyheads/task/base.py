@@ -1,0 +1,118 @@
+"""Task, the face of a task type, and what a prediction is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from manyheads.errors import RecipeError
+from manyheads.graph import Step
+from manyheads.nn.losses import is_missing
+from manyheads.registry import Registry
+from manyheads.text.tags import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer of one task for one row.
+
+    value          a label, a number, a tuple of labels, or a tuple of tags, one a word
+    probabilities  label to probability; empty for numbers and tags
+    spans          for tags: the spans they spell, in words
+    """
+
+    task: str
+    value: str | float | tuple[str, ...]
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Supervised items only, as metrics want them: gold and predicted values, probabilities where there are any."""
+
+    gold: Sequence[Any]
+    predicted: Sequence[Any]
+    probabilities: np.ndarray | None = None
+
+
+class TaskType(Protocol):
+    """What a type must know. `labels` is empty where ids are their own names; `scheme` is that of span tags, or 'none'."""
+
+    wants: str  # the port its head reads: "vector" or "states"
+    metric: str  # the score that chooses checkpoints unless the task says otherwise
+    labels: tuple[str, ...]
+    scheme: str
+
+    @property
+    def outputs(self) -> int:
+        """Width C of the head's scores."""
+        ...
+
+    def loss(self, scores: Any, target: Tensor) -> Tensor:
+        """Sum of the losses of all supervised items, a scalar."""
+        ...
+
+    def judge(self, scores: Any, target: Tensor) -> Judged:
+        """What the scores say against the target."""
+        ...
+
+    def predict(self, task: str, scores: Any, words: Sequence[int] | None) -> list[Prediction]:
+        """One prediction a row; `words` is the number of words of each row."""
+        ...
+
+
+LossFunction: TypeAlias = Callable[[Any, Tensor], Tensor]
+TASKS: Registry[Callable[..., TaskType]] = Registry("task")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A name, a path through the pool, and what the end of the path means.
+
+    path      steps, or names of modules that each read the one before
+    type      loss, predictions and scores; see `manyheads.task`
+    weight    static weight of the loss; 0 leaves what only this task uses unmoved
+    metric    the score that chooses checkpoints; default: the type's
+    metrics   further scores to report
+    loss      replaces the type's loss: a callable (scores, target) -> the mean over the items it is given
+    patience  evaluations without a better metric after which the task leaves the mixture
+    """
+
+    name: str
+    path: Sequence[Step | str]
+    type: TaskType
+    weight: float = 1.0
+    metric: str = ""
+    metrics: Sequence[str] = ()
+    loss: LossFunction | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise RecipeError("a task needs a name")
+        if not self.weight >= 0:
+            raise RecipeError(f"task {self.name!r}: a weight is a number from 0 on, found {self.weight}")
+        steps = tuple(Step(s) if isinstance(s, str) else s for s in self.path)
+        object.__setattr__(self, "path", steps)
+        object.__setattr__(self, "metric", self.metric or self.type.metric)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(s for s in self.path if isinstance(s, Step))
+
+    def scores(self) -> tuple[str, ...]:
+        """All metrics to report, the choosing one first."""
+        return tuple(dict.fromkeys((self.metric, *self.metrics)))
+
+    def loss_sum(self, scores: Any, target: Tensor) -> Tensor:
+        """Sum of the losses of all supervised items, a scalar: the type's, or the task's own `loss` times its items."""
+        if self.loss is None:
+            return self.type.loss(scores, target)
+        known = ~is_missing(target)
+        count = int(known.sum())
+        return self.loss(scores[known], target[known]) * count if count else scores.sum() * 0

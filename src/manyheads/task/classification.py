@@ -1,0 +1,64 @@
+"""One label a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manyheads.nn.losses import cross_entropy, is_missing
+from manyheads.task.base import TASKS, Judged, Prediction
+
+
+@TASKS.register("classification")
+class Classification:
+    """scores (B, C), target (B,) of ids or (B, C) of probabilities; cross-entropy, class weights, label smoothing.
+
+    `labels` are the names of the ids in their order; without them ids are their own names. `class_weights` has an entry
+    a label and multiplies the loss of that label's rows.
+    """
+
+    wants = "vector"
+    metric = "accuracy"
+    scheme = "none"
+
+    def __init__(
+        self, labels: Sequence[str] = (), class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
+    ) -> None:
+        self.labels = tuple(labels)
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights)
+        self.label_smoothing = label_smoothing
+
+    @property
+    def outputs(self) -> int:
+        return len(self.labels)
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        weight = None if self.class_weights is None else self.class_weights.to(scores)
+        return cross_entropy(scores, target, weight, self.label_smoothing)
+
+    def judge(self, scores: Tensor, target: Tensor) -> Judged:
+        known = ~is_missing(target)
+        gold, found = target[known], scores[known].float()
+        if gold.is_floating_point():
+            gold = gold.argmax(-1)
+        probabilities = found.softmax(-1)
+        return Judged(
+            named(gold.tolist(), self.labels), named(found.argmax(-1).tolist(), self.labels), probabilities.cpu().numpy()
+        )
+
+    def predict(self, task: str, scores: Tensor, words: Sequence[int] | None = None) -> list[Prediction]:
+        probabilities = scores.float().softmax(-1).cpu()
+        answers = named(probabilities.argmax(-1).tolist(), self.labels)
+        names = named(range(scores.shape[-1]), self.labels)
+        return [
+            Prediction(task, str(answer), dict(zip(map(str, names), row, strict=True)))
+            for answer, row in zip(answers, probabilities.tolist(), strict=True)
+        ]
+
+
+def named(ids: Sequence[int], labels: Sequence[str]) -> list[Any]:
+    """Names of ids; the ids themselves where there are no names."""
+    return [labels[i] for i in ids] if labels else list(ids)

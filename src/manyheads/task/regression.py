@@ -1,0 +1,38 @@
+"""A number a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from manyheads.nn.losses import is_missing, squared_error
+from manyheads.task.base import TASKS, Judged, Prediction
+
+
+@TASKS.register("regression")
+class Regression:
+    """scores (B, 1) or (B,), target (B,), NaN where missing; squared error. Predictions are clipped to [low, high]."""
+
+    wants = "vector"
+    metric = "spearman"
+    scheme = "none"
+    labels: tuple[str, ...] = ()
+    outputs = 1
+
+    def __init__(self, low: float | None = None, high: float | None = None) -> None:
+        self.low, self.high = low, high
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        return squared_error(scores, target)
+
+    def judge(self, scores: Tensor, target: Tensor) -> Judged:
+        known = ~is_missing(target)
+        found = self._clip(scores.float().reshape(target.shape))
+        return Judged(target[known].tolist(), found[known].tolist())
+
+    def predict(self, task: str, scores: Tensor, words: Sequence[int] | None = None) -> list[Prediction]:
+        return [Prediction(task, value) for value in self._clip(scores.float().reshape(-1)).tolist()]
+
+    def _clip(self, scores: Tensor) -> Tensor:
+        return scores if self.low is None and self.high is None else scores.clamp(self.low, self.high)

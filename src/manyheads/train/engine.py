@@ -1,0 +1,92 @@
+"""Where a step runs: device, precision, processes. accelerate starts and joins the processes; this page is all that uses it.
+
+Gradients are summed here and not by DistributedDataParallel: the sum is exact when ranks hold unequal numbers of rows, a
+parameter that no rank used keeps the gradient None, and a rank without rows cannot hang the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from manyheads.config.recipe import TrainingSpec
+from manyheads.seeds import key
+
+
+class Engine:
+    """Device, autocast, and what processes say to each other. With one process the exchanges cost nothing.
+
+    rank, world    this process and their number; every rank draws the same rounds and takes every world-th row
+    """
+
+    def __init__(self, spec: TrainingSpec) -> None:
+        if spec.threads is not None:
+            torch.set_num_threads(spec.threads)
+        self._state = PartialState(cpu=spec.device == "cpu")
+        self.device = self._state.device if spec.device in ("auto", "cpu") else torch.device(spec.device)
+        self.rank: int = self._state.process_index
+        self.world: int = self._state.num_processes
+        self._bf16 = spec.precision == "bf16"
+
+    @property
+    def main(self) -> bool:
+        """True in the process that writes."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bf16 inside, when the recipe says so."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self._bf16 else contextlib.nullcontext()
+
+    def seed(self, seed: int, step: int) -> None:
+        """Set torch's generators for the noise (dropout) of this step: a function of seed, step and rank, never a state."""
+        number = key(seed, "noise", step, self.rank) & (2**63 - 1)
+        torch.default_generator.manual_seed(number)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(number)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(number)
+
+    def share(self, rows: Any) -> Any:
+        """This rank's part of a batch's rows."""
+        return rows if self.world == 1 else rows[self.rank :: self.world]
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add the gradients of all ranks; a parameter without a gradient on every rank keeps None."""
+        if self.world == 1:
+            return
+        every = [p for p in parameters if p.requires_grad]
+        used = torch.tensor([p.grad is not None for p in every], dtype=torch.uint8, device=self.device)
+        dist.all_reduce(used, op=dist.ReduceOp.MAX)
+        active = [p for p, flag in zip(every, used.tolist(), strict=True) if flag]
+        if not active:
+            return
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in active])
+        dist.all_reduce(flat)
+        for parameter, summed in zip(active, flat.split([p.numel() for p in active]), strict=True):
+            parameter.grad = summed.view_as(parameter)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Elementwise sum over ranks."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """True on every rank when it is true on one: ranks must stop at the same step."""
+        return flag if self.world == 1 else bool(self.sum(torch.tensor(int(flag), device=self.device)))
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        """The items of all ranks, in rank order."""
+        return items if self.world == 1 else list(gather_object(items))
+
+    def wait(self) -> None:
+        """Return when every rank is here."""
+        self._state.wait_for_everyone()

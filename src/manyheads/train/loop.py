@@ -1,0 +1,235 @@
+"""The training loop: a generator that yields after every optimizer step. Whoever reads it evaluates, saves and stops.
+
+    for progress in train(model, datasets, stream, optimizer, spec, state=state, ...):
+        ...                                # leave the loop to stop; `state` holds all that a later call needs
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from manyheads.balance.weighting import StaticWeights
+from manyheads.config.recipe import TrainingSpec
+from manyheads.data.dataset import Dataset
+from manyheads.data.stream import Draw, Position, Stream
+from manyheads.errors import NumericsError, Problem
+from manyheads.failpoints import reach
+from manyheads.model import Model
+from manyheads.train.engine import Engine
+from manyheads.train.optim import factor, set_rate
+
+_SKIPS = 10  # steps in a row whose gradient may overflow before the run stops
+
+
+@dataclass(slots=True)
+class State:
+    """All that a run must remember beside weights and moments: a few integers and names."""
+
+    position: Position
+    step: int = 0
+    skipped: int = 0
+    retired: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "position": self.position.to_json(),
+            "step": self.step,
+            "skipped": self.skipped,
+            "retired": list(self.retired),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> State:
+        return cls(Position.from_json(data["position"]), data["step"], data["skipped"], tuple(data["retired"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One optimizer step, done.
+
+    losses     task to its mean loss over the step's items, unweighted
+    items      task to how many items that was
+    rows       data set to rows, over all processes
+    norm       norm of the whole gradient before clipping
+    epoch_end  True when the next step belongs to another epoch
+    skipped    True when the gradient was not finite and the weights were left alone
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    losses: Mapping[str, float]
+    items: Mapping[str, int]
+    rows: Mapping[str, int]
+    rate: float
+    norm: float
+    epoch_end: bool
+    skipped: bool
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one optimizer step is made of, known to every rank before anything runs."""
+
+    rounds: list[list[Draw]]
+    items: Counter[str] = field(default_factory=Counter)
+    draws: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+
+
+def rounds_in(stream: Stream, spec: TrainingSpec) -> int:
+    """Rounds of the whole run."""
+    if spec.steps is not None:
+        return spec.steps * spec.accumulate
+    return sum(stream.rounds_in(epoch) for epoch in range(spec.epochs))
+
+
+def steps_in(stream: Stream, spec: TrainingSpec) -> int:
+    """Optimizer steps of the whole run; the last one may hold fewer rounds than `accumulate`."""
+    return math.ceil(rounds_in(stream, spec) / spec.accumulate)
+
+
+def train(
+    model: Model,
+    datasets: Mapping[str, Dataset],
+    stream: Stream,
+    optimizer: Optimizer,
+    spec: TrainingSpec,
+    *,
+    state: State,
+    engine: Engine,
+    seed: int,
+) -> Iterator[Progress]:
+    """Train from where `state` stands, a step an iteration; `state` moves along and is true at every yield.
+
+    The loss of a step is the sum over tasks of weight x mean over that task's items in the whole step, over all rounds
+    and processes. With `accumulate` M a task counts by its share of the M rounds, so that an accumulated step of one
+    task equals the step of one big batch. Raises NumericsError before a loss that is not finite touches the weights.
+    """
+    total = rounds_in(stream, spec)
+    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate))
+    rounds, retired = stream.rounds(state.position, state.retired), state.retired
+    while state.step < update.steps:
+        drawn = list(islice(rounds, min(spec.accumulate, total - state.step * spec.accumulate)))
+        if not drawn:
+            return  # every task has left
+        reach("train.step")
+        yield update([draws for draws, _ in drawn], drawn[-1][1], state)
+        if state.retired != retired:  # the reader took a task out
+            rounds, retired = stream.rounds(state.position, state.retired), state.retired
+
+
+class _Update:
+    """One optimizer step."""
+
+    def __init__(
+        self,
+        model: Model,
+        datasets: Mapping[str, Dataset],
+        optimizer: Optimizer,
+        spec: TrainingSpec,
+        engine: Engine,
+        seed: int,
+        steps: int,
+    ) -> None:
+        self.model, self.datasets, self.optimizer = model, datasets, optimizer
+        self.spec, self.engine, self.seed, self.steps = spec, engine, seed, steps
+        self.weights = StaticWeights({t.name: t.weight for t in model.tasks.values()})
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.bad = 0
+
+    def __call__(self, rounds: list[list[Draw]], position: Position, state: State) -> Progress:
+        self.engine.seed(self.seed, state.step)
+        rate = set_rate(self.optimizer, factor(self.spec.schedule, state.step, self.steps))
+        self.model.train()
+        step = self._count(rounds)
+        sums = self._backward(step)
+        self.engine.sum_gradients(self.parameters)
+        losses = self._means(step, self.engine.sum(sums), state.step + 1)
+        norm = _clip(self.parameters, self.spec.clip)
+        skipped = not math.isfinite(norm)
+        if not skipped:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        epoch, state.position = state.position.epoch, position
+        state.step += 1
+        state.skipped += skipped
+        self._count_bad(skipped, state.step)
+        ended = position.epoch > epoch or state.step == self.steps
+        return Progress(
+            state.step, self.steps, epoch, losses, dict(step.items), dict(step.rows), rate, norm, ended, skipped
+        )
+
+    def _count(self, rounds: list[list[Draw]]) -> _Step:
+        """Items and draws of each task over the whole step, the same on every rank."""
+        step = _Step(rounds)
+        for draw in (d for draws in rounds for d in draws):
+            data = self.datasets[draw.dataset]
+            step.rows[draw.dataset] += len(draw.rows)
+            for task in data.tasks:
+                if task in self.model.tasks:
+                    step.items[task] += int(data.items(task)[draw.rows].sum())
+                    step.draws[task] += 1
+        return step
+
+    def _backward(self, step: _Step) -> Tensor:
+        """Forward and backward of every round; the sum of each task's item losses, in the order of `step.items`."""
+        order = {task: i for i, task in enumerate(step.items)}
+        sums = torch.zeros(len(order), device=self.engine.device)
+        for draws in step.rounds:
+            shares = [(self.datasets[d.dataset], self.engine.share(d.rows)) for d in draws]
+            batches = [data.batch(rows).to(self.engine.device) for data, rows in shares if len(rows)]
+            if not batches:
+                continue  # fewer rows than processes: this rank only adds up
+            with self.engine.autocast():
+                losses = self.model.losses(batches)
+            parts = {}
+            for task, loss in losses.items():
+                sums[order[task]] += loss.detach()
+                if step.items[task]:
+                    parts[task] = loss * (step.draws[task] / len(step.rounds) / step.items[task])
+            total = self.weights(parts)
+            if total is not None and total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return sums
+
+    def _means(self, step: _Step, sums: Tensor, number: int) -> dict[str, float]:
+        """Mean loss of each task that had items. NumericsError for one that is not finite, with the rows that gave it."""
+        means = {}
+        for (task, items), total in zip(step.items.items(), sums.tolist(), strict=True):
+            if not items:
+                continue
+            means[task] = total / items
+            if not math.isfinite(total):
+                draws = [d for draws in step.rounds for d in draws if task in self.datasets[d.dataset].tasks]
+                rows = "; ".join(f"{d.dataset} rows {d.rows.tolist()[:16]}" for d in draws)
+                rule = f"the loss of task {task!r} is {total} in step {number}, on {rows}"
+                remedy = "the step was not taken; resume from the last checkpoint with a lower learning rate"
+                raise NumericsError(Problem(rule, remedy=remedy))
+        return means
+
+    def _count_bad(self, skipped: bool, number: int) -> None:
+        self.bad = self.bad + 1 if skipped else 0
+        if self.bad == _SKIPS:
+            rule = f"the gradient was not finite in {_SKIPS} steps in a row, the last of them step {number}"
+            raise NumericsError(Problem(rule, remedy="lower the learning rate, or train in fp32"))
+
+
+def _clip(parameters: Sequence[torch.nn.Parameter], limit: float | None) -> float:
+    """The norm of the whole gradient, which is then scaled down to `limit`."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return 0.0
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if limit is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return float(norm)
