@@ -72,12 +72,6 @@ def load_trunk(
     return Trunk(encoder, max_length=min(max_length, longest), freeze=freeze)
 
 
-def empty_trunk(folder: str | Path, *, max_length: int, freeze: bool = False) -> Trunk:
-    """The architecture that a folder's config.json describes, without its weights."""
-    encoder = _quietly(lambda: AutoModel.from_config(_config(folder, None), dtype=torch.float32), folder)
-    return Trunk(encoder, max_length=max_length, freeze=freeze)
-
-
 def _config(source: str | Path, revision: str | None) -> PretrainedConfig:
     config = _quietly(lambda: AutoConfig.from_pretrained(str(source), revision=revision), source)
     return cast(PretrainedConfig, config)

@@ -1,0 +1,119 @@
+"""What training leaves: a folder that answers without data sets, recipe or this machine.
+
+    config.json           the blueprint: modules, tasks, paths
+    model.safetensors     weights of every module but the pretrained ones
+    <encoder>/            each pretrained module as transformers saves it, with its tokenizer
+    labels.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
+    manifest.json         size and sha256 of every file, written last
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from manyheads.blueprint import Blueprint, ModulePlan
+from manyheads.encoders import FILES
+from manyheads.errors import ArtefactError, Problem, listed
+from manyheads.folder import verify, writing
+from manyheads.model import Model
+from manyheads.nn.trunk import Trunk
+from manyheads.text.tokenize import Tokenizer
+
+KIND = "artefact"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A loaded model and what it needs to read text; `tokenizers` by the name of the pretrained module."""
+
+    folder: Path
+    model: Model
+    blueprint: Blueprint
+    tokenizers: Mapping[str, Tokenizer]
+
+
+def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mapping[str, str]) -> Path:
+    """Write the folder whole, or not at all. `texts` are further files by name, such as the recipe and the card."""
+    with writing(target, kind=KIND) as folder:
+        plans = dict(blueprint.modules)
+        for name, module in model.pool.items():
+            if isinstance(module, Trunk):
+                _save_trunk(folder / name, module, Path(plans[name].options["source"]))
+                options = {"source": name, "max_length": module.max_length, "freeze": module.frozen}
+                plans[name] = ModulePlan("pretrained", options)
+        save_file(_own_weights(model), folder / WEIGHTS, metadata={"format": "pt"})
+        config = {"model_type": "manyheads", **replace(blueprint, modules=plans).to_json()}
+        _write(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        for name, text in texts.items():
+            _write(folder / name, text)
+    return target
+
+
+def load_artefact(folder: Path | str) -> Artefact:
+    """The model in a folder, after every file was checked against the manifest.
+
+    Raises ArtefactError naming what is missing, changed, of another format, or not a number.
+    """
+    folder = Path(folder)
+    verify(folder, kind=KIND)
+    blueprint = Blueprint.from_json(_json(folder / CONFIG))
+    trunks = [name for name, plan in blueprint.modules.items() if plan.type == "pretrained"]
+    plans = {name: _placed(folder, name, plan) for name, plan in blueprint.modules.items()}
+    model = replace(blueprint, modules=plans).build()
+    _restore(model, load_file(folder / WEIGHTS))
+    broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
+    if broken:
+        raise ArtefactError(Problem(f"weights are not finite: {listed(broken[:5])}", str(folder)))
+    model.eval()
+    return Artefact(folder, model, blueprint, {name: Tokenizer.load(folder / name) for name in trunks})
+
+
+def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
+    """A pretrained module reads its own folder of the artefact and no other, whatever config.json says."""
+    return ModulePlan(plan.type, {**plan.options, "source": str(folder / name)}) if plan.type == "pretrained" else plan
+
+
+def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:
+    trunk.encoder.save_pretrained(folder)
+    for name in FILES:
+        if name != CONFIG and (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if not (folder / "tokenizer.json").is_file():
+        _write(folder / "tokenizer.json", Tokenizer.load(source).to_json())
+
+
+def _own_weights(model: Model) -> dict[str, torch.Tensor]:
+    trunks = tuple(f"pool.{name}." for name, module in model.pool.items() if isinstance(module, Trunk))
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith(trunks)}
+    return {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+
+
+def _restore(model: Model, weights: Mapping[str, torch.Tensor]) -> None:
+    wanted = _own_weights(model)
+    if set(wanted) != set(weights):
+        missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
+        raise ArtefactError(Problem(f"weights do not fit the model: missing {listed(missing)}, unknown {listed(extra)}", WEIGHTS))
+    wrong = [k for k, v in weights.items() if v.shape != wanted[k].shape]
+    if wrong:
+        raise ArtefactError(Problem(f"weights have another shape: {listed(wrong)}", WEIGHTS))
+    model.load_state_dict(weights, strict=False)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(Problem(f"cannot be read: {error}", str(path))) from error
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

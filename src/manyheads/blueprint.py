@@ -1,0 +1,88 @@
+"""A model written down: modules with their options, tasks with their paths. What an artefact's config.json holds.
+
+A recipe is resolved into a blueprint (labels counted, widths known, heads added); training and serving both build the
+model from it, so there is one way to build one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import nn
+
+from manyheads.errors import ArtefactError, Problem
+from manyheads.graph import Step
+from manyheads.model import Model
+from manyheads.nn.build import build_module, check_options
+from manyheads.task.base import TASKS, Task
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModulePlan:
+    """A module: the name of its type and that type's keyword arguments."""
+
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """A task: its type and that type's arguments, its path with its head, what it reads and how it is scored.
+
+    `reads` is text, pair or words. `target` is how labels become numbers, as `manyheads.data.targets` wrote it.
+    """
+
+    type: str
+    path: tuple[Step, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reads: str = "text"
+    weight: float = 1.0
+    metric: str = ""
+    metrics: tuple[str, ...] = ()
+    patience: int | None = None
+
+    def build(self, name: str) -> Task:
+        """The task. Raises RecipeError for an unknown type or option."""
+        make = TASKS[self.type]
+        check_options(make, self.options, f"tasks.{name}.options")
+        return Task(name, self.path, make(**self.options), self.weight, self.metric, self.metrics, patience=self.patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """All of a model but its weights."""
+
+    modules: Mapping[str, ModulePlan]
+    tasks: Mapping[str, TaskPlan]
+
+    def build(self, seed: int = 0) -> Model:
+        """The model, its weights fresh from `seed` or from where a module's options say."""
+        modules: dict[str, nn.Module] = {
+            name: build_module(name, plan.type, plan.options, seed) for name, plan in self.modules.items()
+        }
+        return Model(modules, [plan.build(name) for name, plan in self.tasks.items()])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Blueprint:
+        """The blueprint in a config.json. Raises ArtefactError for another format."""
+        if data.get("format") != FORMAT:
+            rule = f"a model of format {FORMAT} is wanted"
+            raise ArtefactError(Problem(rule, "config.json", str(data.get("format")), remedy="a newer manyheads reads it"))
+        try:
+            modules = {name: ModulePlan(**plan) for name, plan in data["modules"].items()}
+            tasks = {name: _task(plan) for name, plan in data["tasks"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArtefactError(Problem(f"not a model description: {error}", "config.json")) from error
+        return cls(modules, tasks)
+
+
+def _task(plan: Mapping[str, Any]) -> TaskPlan:
+    path = tuple(Step(s["module"], tuple(s["inputs"]), s["name"]) for s in plan["path"])
+    return TaskPlan(**{**plan, "path": path, "metrics": tuple(plan["metrics"])})

@@ -1,0 +1,36 @@
+"""Where a pretrained encoder is: the folder behind a package's name, a path or a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from manyheads.errors import Problem, ResourceError, nearest
+from manyheads.packages import KNOWN, package_path
+
+FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json")
+_WANTED = (*FILES, "merges.txt", "spiece.model", "sentencepiece.bpe.model", "*.safetensors", "*.safetensors.index.json")
+
+
+def find_encoder(name: str, base: Path = Path(), revision: str | None = None) -> Path:
+    """The folder with config.json and safetensors that `name` means.
+
+    A known installed package (`minilm`), else a folder (as named or relative to `base`), else a hub id, of which only
+    configuration, tokenizer and safetensors are fetched. Raises MissingExtraError for a package that is not installed,
+    ResourceError when nothing is found.
+    """
+    if name in KNOWN:
+        return package_path(name)
+    for folder in (base / name, Path(name)):
+        if (folder / "config.json").is_file():
+            return folder.resolve()
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        remedy = "name an installed package, a folder with config.json and model.safetensors, or a hub id that can be reached"
+        raise ResourceError(
+            Problem(f"no encoder is found: {first}", value=name, nearest=nearest(name, KNOWN), remedy=remedy)
+        ) from error

@@ -1,0 +1,202 @@
+"""Answers of all tasks for a text, from one pass through the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from manyheads.artefact import Artefact, load_artefact
+from manyheads.errors import Problem, RecipeError, listed, nearest
+from manyheads.nn.trunk import Trunk
+from manyheads.task.base import Prediction
+from manyheads.text.tokenize import Pieces, Tokenizer
+from manyheads.text.words import first_pieces, words
+from manyheads.types import Batch, Tokens
+
+Input: TypeAlias = str | tuple[str, str] | list[str]  # a text, a pair of texts, or a sentence as words
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What all asked tasks say about one input.
+
+    predictions  task name to its prediction
+    words        for tasks that tag: characters (from, to) of each word of a text; empty for other inputs
+    cut          pieces of the input that did not fit the encoder and were not read
+    """
+
+    input: Input
+    predictions: Mapping[str, Prediction]
+    words: tuple[tuple[int, int], ...] = ()
+    cut: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: a label with probabilities, a number, labels, or tags with spans."""
+        data: dict[str, Any] = {"input": self.input, "tasks": {t: self._task(p) for t, p in self.predictions.items()}}
+        return {**data, "cut": self.cut} if self.cut else data
+
+    def _task(self, prediction: Prediction) -> dict[str, Any]:
+        value = prediction.value
+        if isinstance(value, float):
+            return {"value": value}
+        probabilities = dict(prediction.probabilities)
+        if isinstance(value, str):
+            return {"label": value, "probabilities": probabilities}
+        if probabilities:
+            return {"labels": list(value), "probabilities": probabilities}
+        return {"tags": list(value), "spans": [self._span(s.label, s.start, s.stop) for s in prediction.spans]}
+
+    def _span(self, label: str, start: int, stop: int) -> dict[str, Any]:
+        """Characters of a text, or words of a sentence that came as words; `stop` is the first one after the span."""
+        if isinstance(self.input, str):
+            first, last = self.words[start][0], self.words[stop - 1][1]
+            return {"label": label, "start": first, "stop": last, "text": self.input[first:last]}
+        return {"label": label, "start": start, "stop": stop, "text": " ".join(self.input[start:stop])}
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One input as pieces, with its words."""
+
+    place: int
+    pieces: Pieces
+    firsts: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+class Predictor:
+    """A loaded artefact that answers.
+
+    >>> predictor = Predictor.load("runs/quickstart/artefact")          # doctest: +SKIP
+    >>> predictor(["Apple opens a shop in Paris"])[0].predictions       # doctest: +SKIP
+    """
+
+    def __init__(self, artefact: Artefact, device: torch.device | str = "cpu") -> None:
+        self.model = artefact.model.to(device).eval()
+        self.device = torch.device(device)
+        self._artefact = artefact
+        self._trunks = {name: _trunk_of(self.model, plan.path[0].module) for name, plan in artefact.blueprint.tasks.items()}
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Predictor:
+        """The predictor in an artefact's folder. Raises ArtefactError."""
+        return cls(load_artefact(folder), device)
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """Task name to what it reads: text, pair or words."""
+        return {name: plan.reads for name, plan in self._artefact.blueprint.tasks.items()}
+
+    def __call__(self, inputs: Sequence[Input], tasks: Sequence[str] | None = None, tokens: int = 4096) -> list[Answer]:
+        """One answer an input, in order. A task is asked what it can read: pair tasks pairs, others texts and words.
+
+        All tasks of one encoder share one pass a batch of at most `tokens` padded pieces. Raises RecipeError for an
+        unknown task or an input that is not a text, a pair or a list of words.
+        """
+        asked = self._asked(tasks)
+        predictions: list[dict[str, Prediction]] = [{} for _ in inputs]
+        read: list[_Read | None] = [None] * len(inputs)
+        for trunk in dict.fromkeys(self._trunks[t] for t in asked):
+            for pair, places in _kinds(inputs).items():
+                names = [t for t in asked if self._trunks[t] == trunk and (self.tasks[t] == "pair") == pair]
+                if not names:
+                    continue
+                for group in _batches(self._read([inputs[i] for i in places], places, trunk), tokens):
+                    for item, found in zip(group, self._answer(group, names), strict=True):
+                        predictions[item.place].update(found)
+                        read[item.place] = item
+        return [
+            Answer(one, {t: found[t] for t in asked if t in found}, r.spans if r else (), r.pieces.cut if r else 0)
+            for one, found, r in zip(inputs, predictions, read, strict=True)
+        ]
+
+    def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
+        """Answers for any number of inputs, `chunk` of them in memory at a time."""
+        source = iter(inputs)
+        while block := list(islice(source, chunk)):
+            yield from self(block, tasks)
+
+    def _asked(self, tasks: Sequence[str] | None) -> list[str]:
+        known = list(self._trunks)
+        for name in tasks or ():
+            if name not in known:
+                raise RecipeError(Problem(f"the model has no such task (there are: {listed(known)})", "", name, nearest(name, known)))
+        return known if tasks is None else list(tasks)
+
+    def _read(self, inputs: list[Input], places: list[int], trunk: str) -> list[_Read]:
+        tokenizer, longest = self._artefact.tokenizers[trunk], _limit(self.model, trunk)
+        return [_one(value, place, tokenizer, longest) for value, place in zip(inputs, places, strict=True)]
+
+    @torch.inference_mode()
+    def _answer(self, group: list[_Read], names: list[str]) -> list[dict[str, Prediction]]:
+        tokens = _collate(group).to(self.device)
+        outputs = self.model.answer(Batch("predict", {"text": tokens}, {}, range(len(group))), names)
+        counts = [len(item.firsts) for item in group]
+        found: list[dict[str, Prediction]] = [{} for _ in group]
+        for name, output in outputs.items():
+            for row, prediction in zip(found, self.model.tasks[name].type.predict(name, output.scores, counts), strict=True):
+                row[name] = prediction
+        return found
+
+
+def _trunk_of(model: nn.Module, name: str) -> str:
+    if isinstance(model.get_submodule(f"pool.{name}"), Trunk):
+        return name
+    raise RecipeError(Problem("only models whose paths begin with a pretrained encoder read text", f"modules.{name}"))
+
+
+def _limit(model: nn.Module, trunk: str) -> int:
+    module = model.get_submodule(f"pool.{trunk}")
+    return module.max_length if isinstance(module, Trunk) else 0
+
+
+def _kinds(inputs: Sequence[Input]) -> dict[bool, list[int]]:
+    """Places of pairs (True) and of everything else (False)."""
+    kinds: dict[bool, list[int]] = {}
+    for place, value in enumerate(inputs):
+        pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, str) for v in value)
+        if not pair and not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            rule = f"input {place} must be a text, a pair (tuple) of texts or a list of words"
+            raise RecipeError(Problem(rule, value=repr(value)))
+        kinds.setdefault(pair, []).append(place)
+    return kinds
+
+
+def _one(value: Input, place: int, tokenizer: Tokenizer, longest: int) -> _Read:
+    if isinstance(value, tuple):
+        return _Read(place, tokenizer.encode_texts([value[0]], [value[1]], longest)[0], ())
+    if isinstance(value, list):
+        pieces = tokenizer.encode_words([value], longest)[0]
+        return _Read(place, pieces, pieces.words)
+    pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], words(value)
+    return _Read(place, pieces, tuple(first_pieces(spans, pieces.offsets)), tuple(spans))
+
+
+def _batches(items: list[_Read], tokens: int) -> Iterator[list[_Read]]:
+    """Groups of like length, longest first, within a budget of padded pieces."""
+    group: list[_Read] = []
+    for item in sorted(items, key=lambda r: len(r.pieces.ids), reverse=True):
+        if group and (len(group) + 1) * len(group[0].pieces.ids) > tokens:
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
+def _collate(group: list[_Read]) -> Tokens:
+    longest, most = max(len(r.pieces.ids) for r in group), max(len(r.firsts) for r in group)
+    ids, types = (torch.zeros(len(group), longest, dtype=torch.long) for _ in range(2))
+    mask = torch.zeros(len(group), longest, dtype=torch.bool)
+    firsts = torch.full((len(group), most), -1)
+    for i, item in enumerate(group):
+        n = len(item.pieces.ids)
+        ids[i, :n], types[i, :n], mask[i, :n] = torch.tensor(item.pieces.ids), torch.tensor(item.pieces.types), True
+        firsts[i, : len(item.firsts)] = torch.tensor(item.firsts, dtype=torch.long)
+    return Tokens(ids, mask, types, firsts)
