@@ -1,0 +1,187 @@
+"""Text to pieces, with the `tokenizers` library alone: loading takes a tenth of a second and no transformers import."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers.pre_tokenizers import ByteLevel
+
+from manyheads.errors import ArtefactError, Problem, RecipeError
+
+_CHUNK = 1024  # rows handed to the library at once: enough to keep its threads busy, little to hold
+_LARGEST = 128 * 2**20  # bytes of a tokenizer.json; four times the largest known one
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One input as pieces, special pieces included.
+
+    `ids` and `types` have one entry a piece. `words` holds, for an input that came as words, the position of each word's
+    first piece, -1 for a word that was cut off. `offsets` are the characters (from, to) of each piece in its text or word;
+    empty unless asked for. `cut` counts the pieces that did not fit.
+    """
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...]
+    words: tuple[int, ...] = ()
+    offsets: tuple[tuple[int, int], ...] = ()
+    cut: int = 0
+
+
+class Tokenizer:
+    """The tokenizer of a pretrained encoder; gives what transformers' `AutoTokenizer` gives for the same folder.
+
+    Inputs that are too long are cut here and not by the library: its truncation is a setting of the shared object, which
+    two threads would fight over, and it builds every overflowing part, of pairs every combination.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, fingerprint: str | None = None) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self.fingerprint = fingerprint or hashlib.sha256(backend.to_str().encode()).hexdigest()
+        """sha256 of the tokenizer's definition."""
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Tokenizer:
+        """The tokenizer that `folder` holds as tokenizer.json, or in an older form that transformers converts."""
+        file = Path(folder) / "tokenizer.json"
+        if not file.is_file():
+            return cls(_converted(Path(folder)))
+        if (size := file.stat().st_size) > _LARGEST:
+            raise ArtefactError(Problem(f"a tokenizer.json has at most {_LARGEST} bytes", str(file), str(size)))
+        content = file.read_bytes()
+        try:
+            backend = tokenizers.Tokenizer.from_str(content.decode())
+        except Exception as error:  # the library raises bare Exception
+            raise ArtefactError(Problem("is not a tokenizer.json", str(file), str(error))) from None
+        return cls(backend, hashlib.sha256(content).hexdigest())
+
+    def __len__(self) -> int:
+        """Number of known pieces, added ones included."""
+        return self._backend.get_vocab_size()
+
+    def to_json(self) -> str:
+        """The definition, as a tokenizer.json holds it."""
+        return self._backend.to_str()
+
+    def encode_texts(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int, offsets: bool = False
+    ) -> list[Pieces]:
+        """Pieces of each text, or of each text and its pair; where too long, the longer of the two loses its end first."""
+        room = self._room(max_length, pair=pairs is not None)
+        inputs: Sequence[Any] = texts if pairs is None else list(zip(texts, pairs, strict=True))
+        encode = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
+        found = []
+        for start in range(0, len(inputs), _CHUNK):
+            found += [_pieces(e, room, offsets) for e in encode(inputs[start : start + _CHUNK])]
+        return found
+
+    def encode_words(self, rows: Sequence[Sequence[str]], max_length: int, offsets: bool = False) -> list[Pieces]:
+        """Pieces of rows that come as words. A word that has no piece (zero-width, control characters) becomes unknown."""
+        room = self._room(max_length, pair=False)
+        found = []
+        for start in range(0, len(rows), _CHUNK):
+            chunk = [list(row) for row in rows[start : start + _CHUNK]]
+            for words, encoding in zip(chunk, self._word_backend.encode_batch(chunk, is_pretokenized=True), strict=True):
+                seen = set(encoding.word_ids)
+                if any(i not in seen for i in range(len(words))):
+                    words = [w if i in seen else self._unknown for i, w in enumerate(words)]
+                    encoding = self._word_backend.encode(words, is_pretokenized=True)
+                found.append(_pieces(encoding, room, offsets, len(words)))
+        return found
+
+    def _room(self, max_length: int, pair: bool) -> int:
+        """Pieces that the text itself may have."""
+        room = max_length - self._backend.num_special_tokens_to_add(pair)
+        if room < 1:
+            raise RecipeError(Problem("max_length must leave room for a piece of text", "", str(max_length)))
+        return room
+
+    @cached_property
+    def _word_backend(self) -> tokenizers.Tokenizer:
+        """For words; a byte-level tokenizer has to be told that each one begins after a space."""
+        before = self._backend.pre_tokenizer
+        if not isinstance(before, ByteLevel) or before.add_prefix_space:
+            return self._backend
+        backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        backend.pre_tokenizer.add_prefix_space = True
+        return backend
+
+    @cached_property
+    def _unknown(self) -> str:
+        """A word that surely has a piece: the unknown piece, or a question mark where the tokenizer knows every byte."""
+        named = (getattr(self._backend.model, "unk_token", None), "[UNK]", "<unk>")
+        known = [name for name in named if name and self._backend.token_to_id(name) is not None]
+        for word in (*known, "?"):
+            if self._word_backend.encode([word], is_pretokenized=True, add_special_tokens=False).ids:
+                return word
+        raise ArtefactError("the tokenizer has no piece for an unknown word")
+
+
+def _pieces(encoding: tokenizers.Encoding, room: int, offsets: bool, words: int = 0) -> Pieces:
+    """The encoding, cut to `room` pieces of text beside its special pieces."""
+    kept: Sequence[int] | None = None
+    ids, types = encoding.ids, encoding.type_ids
+    if len(ids) > room:  # special pieces may explain it, so look closer
+        kept = _kept(encoding.sequence_ids, room)
+        ids, types = [ids[i] for i in kept], [types[i] for i in kept]
+    first = _first_pieces(encoding.word_ids, kept, words) if words else ()
+    spans = tuple(encoding.offsets if kept is None else [encoding.offsets[i] for i in kept]) if offsets else ()
+    return Pieces(tuple(ids), tuple(types), first, spans, len(encoding) - len(ids))
+
+
+def _kept(sequences: Sequence[int | None], room: int) -> list[int]:
+    """Positions that stay: all special pieces, and the beginnings of both texts, cut longest first."""
+    left = list(longest_first(sequences.count(0), sequences.count(1), room))
+    kept = []
+    for position, sequence in enumerate(sequences):
+        if sequence is None:
+            kept.append(position)
+        elif left[sequence]:
+            left[sequence] -= 1
+            kept.append(position)
+    return kept
+
+
+def longest_first(one: int, two: int, room: int) -> tuple[int, int]:
+    """Lengths after cutting the longer of two texts until both fit; where they meet, the second keeps an odd piece.
+
+    >>> longest_first(10, 3, 8), longest_first(10, 10, 9)
+    ((5, 3), (4, 5))
+    """
+    if one + two <= room:
+        return one, two
+    short = min(one, two, room // 2)
+    return (short, room - short) if one <= two else (room - short, short)
+
+
+def _first_pieces(word_ids: Sequence[int | None], kept: Sequence[int] | None, words: int) -> tuple[int, ...]:
+    first = [-1] * words
+    for position, piece in enumerate(range(len(word_ids)) if kept is None else kept):
+        word = word_ids[piece]
+        if word is not None and first[word] < 0:
+            first[word] = position
+    return tuple(first)
+
+
+def _converted(folder: Path) -> tokenizers.Tokenizer:
+    """What transformers makes of vocab.txt and other older forms."""
+    settings = folder / "tokenizer_config.json"
+    if not settings.is_file():
+        raise ArtefactError(Problem("a tokenizer's folder holds tokenizer.json or tokenizer_config.json", str(folder)))
+    if b"auto_map" in settings.read_bytes():
+        raise ArtefactError(Problem("the tokenizer asks for code of its own, which is never run", str(settings)))
+    from transformers import AutoTokenizer  # here, since the import costs seconds and most folders need none of it
+
+    try:
+        converted = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+        return converted.backend_tokenizer
+    except Exception as error:  # transformers raises whatever a broken file makes it stumble over
+        raise ArtefactError(Problem("holds no tokenizer that can be read", str(folder), str(error))) from None
