@@ -1,0 +1,1 @@
+"""What text needs before it is numbers, and labels after: tags and spans."""
