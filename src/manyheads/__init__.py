@@ -1,1 +1,57 @@
-"""manyheads: one encoder, many heads."""
+"""manyheads: one encoder, many heads.
+
+The public names, loaded when they are first used, so that importing the package is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from manyheads.config.load import load_recipe as load_recipe
+    from manyheads.config.recipe import Recipe as Recipe
+    from manyheads.data.tensors import TensorDataset as TensorDataset
+    from manyheads.fit import fit as fit
+    from manyheads.graph import Step as Step
+    from manyheads.model import Model as Model
+    from manyheads.predict import Predictor as Predictor
+    from manyheads.run import run as run
+    from manyheads.task.base import Task as Task
+    from manyheads.task.classification import Classification as Classification
+    from manyheads.task.multilabel import Multilabel as Multilabel
+    from manyheads.task.regression import Regression as Regression
+    from manyheads.task.tagging import Tagging as Tagging
+    from manyheads.train.evaluate import evaluate as evaluate
+    from manyheads.train.loop import train as train
+
+_HOMES = {
+    "Classification": "task.classification",
+    "Model": "model",
+    "Multilabel": "task.multilabel",
+    "Predictor": "predict",
+    "Recipe": "config.recipe",
+    "Regression": "task.regression",
+    "Step": "graph",
+    "Tagging": "task.tagging",
+    "Task": "task.base",
+    "TensorDataset": "data.tensors",
+    "evaluate": "train.evaluate",
+    "fit": "fit",
+    "load_recipe": "config.load",
+    "run": "run",
+    "train": "train.loop",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOMES)  # noqa: PLE0605  # the keys are the list
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'manyheads' has no attribute {name!r}")
+    return getattr(import_module(f"manyheads.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,74 @@
+"""README.md of an artefact: the model card, in the form that model hubs read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from manyheads.blueprint import Blueprint
+from manyheads.types import Record
+
+
+def card(name: str, blueprint: Blueprint, records: Sequence[Record], rows: Mapping[str, Mapping[str, int]], facts: Mapping[str, str]) -> str:
+    """Markdown with a YAML head: tasks, data, scores, how to use it, what it was made with.
+
+    `rows` is data set to split to count; `facts` are lines such as versions and the seed.
+    """
+    parts = [
+        _head(name, records),
+        f"# {_plain(name)}\n",
+        f"One encoder, {len(blueprint.tasks)} tasks, trained together with manyheads.\n",
+        "## Tasks\n",
+        _table(("task", "type", "reads", "path"), _tasks(blueprint)),
+        "## Data\n",
+        _table(("data set", "rows"), ((_plain(d), ", ".join(f"{s} {n}" for s, n in splits.items())) for d, splits in rows.items())),
+        "## Scores\n",
+        _table(("task", "data", "split", "metric", "value"), _scores(records)),
+        "## Use\n",
+        "```python\nfrom manyheads import Predictor\n\npredictor = Predictor.load(\"path/to/this/folder\")\n"
+        'for answer in predictor(["A text of your own"]):\n    print(answer.to_json())\n```\n',
+        "## How it was made\n",
+        "\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in facts.items()),
+        "\nThe recipe stands beside this file: `recipe.yaml` as given, `resolved.yaml` with every default.\n",
+        "## Limits\n\nScores hold for data like those above. Labels, languages and lengths that were not trained are not covered;\n"
+        "texts longer than the encoder's limit are cut, and the answer says by how many pieces.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _head(name: str, records: Sequence[Record]) -> str:
+    """The metadata block: strict JSON strings are valid YAML, so no name can break out of it."""
+    results = [
+        {
+            "task": {"type": "other", "name": r.task},
+            "dataset": {"type": r.dataset, "name": r.dataset, "split": r.split},
+            "metrics": [{"type": r.metric, "value": r.value}],
+        }
+        for r in records
+        if r.value == r.value
+    ]
+    index = [{"name": name, "results": results}]
+    return f"---\nlibrary_name: manyheads\ntags: [multi-task]\nmodel-index: {json.dumps(index, allow_nan=False)}\n---\n"
+
+
+def _tasks(blueprint: Blueprint) -> Iterable[Sequence[str]]:
+    for name, plan in blueprint.tasks.items():
+        yield _plain(name), plan.type, plan.reads, _plain(" → ".join(s.result for s in plan.path))
+
+
+def _scores(records: Sequence[Record]) -> Iterable[Sequence[str]]:
+    for r in records:
+        yield _plain(r.task), _plain(r.dataset), r.split, _plain(r.metric), f"{r.value:.4f}" if r.value == r.value else "undefined"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown and HTML show as it is."""
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    for sign in "\\`*_{}[]<>#|":
+        clean = clean.replace(sign, f"&#{ord(sign)};")
+    return clean

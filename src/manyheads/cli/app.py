@@ -1,0 +1,165 @@
+"""The commands, their options, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from manyheads.errors import ManyheadsError
+
+app = typer.Typer(
+    name="manyheads",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Train one encoder on many tasks, see whether that helped, and answer for all of them in one pass.",
+    epilog="Exit codes: 0 done, 1 a bug, 2 usage or recipe, 3 data, 4 missing extra, 5 artefact, 6 numbers, 7 memory or disk, "
+    "75 interrupted but saved, 130 Ctrl-C.",
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="key.path=value; overrides the recipe.", metavar="[KEY=VALUE]...", show_default=False)
+]
+ArtefactPath = Annotated[Path, typer.Argument(help="The folder that training left, or its run.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"manyheads {installed('manyheads')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options of every command."""
+    os.environ["MANYHEADS_DEBUG"] = "1" if debug or os.environ.get("MANYHEADS_DEBUG") == "1" else "0"
+
+
+@app.command()
+def init(
+    files: Annotated[list[Path], typer.Argument(help="Data files, one a task; the task gets the file's name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
+    encoder: Annotated[str, typer.Option(help="Pretrained encoder.")] = "minilm",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
+) -> None:
+    """Write a commented recipe from data files."""
+    from manyheads.cli.drafting import init as command
+
+    command(files, output, encoder, force)
+
+
+@app.command()
+def check(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show what training would do: rows, labels, lengths, updates of each task, memory, time. Writes nothing."""
+    from manyheads.cli.planning import check as command
+
+    command(recipe, overrides or [], as_json)
+
+
+@app.command()
+def inspect(path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")], overrides: Overrides = None) -> None:
+    """Draw tasks, their paths, what they share, and parameters."""
+    from manyheads.cli.planning import inspect as command
+
+    command(path, overrides or [])
+
+
+@app.command()
+def train(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Refuse to continue an earlier run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train, or continue where the last run of this recipe stopped."""
+    from manyheads.cli.training import train as command
+
+    command(recipe, overrides or [], fresh, as_json)
+
+
+@app.command()
+def evaluate(
+    artefact: ArtefactPath,
+    data: Annotated[list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a trained model."""
+    from manyheads.cli.scoring import evaluate as command
+
+    command(artefact, data or [], as_json)
+
+
+@app.command()
+def predict(
+    artefact: ArtefactPath,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, lines of --input or of standard input.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="A file: plain lines, or .jsonl with text, pair or words. - is stdin.")
+    ] = None,
+    tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Ask this task only; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer for texts with all tasks, from one pass through the encoder."""
+    from manyheads.cli.predicting import predict as command
+
+    command(artefact, texts or [], source, tasks, as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes."""
+    from manyheads.config.dump import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the code of the error, if there is one."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of a command; errors are told on standard error."""
+    try:
+        result: Any = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ManyheadsError as error:
+        return _tell(error, error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; the interpreter must not complain
+        return 0
+    except MemoryError as error:
+        return _tell(error, 7)
+    except OSError as error:
+        return _tell(error, 7)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"error: this is a bug of manyheads: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _tell(error: BaseException, code: int) -> int:
+    if os.environ.get("MANYHEADS_DEBUG") == "1":
+        traceback.print_exception(error)
+    for line in str(error).splitlines() or [type(error).__name__]:
+        print(line if line.startswith("    ") else f"error: {line}", file=sys.stderr)
+    return code

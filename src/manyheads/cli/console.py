@@ -1,0 +1,92 @@
+"""What commands print: tables of scores, and a run's progress. Users' text is never read as markup."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    err.print(Text(text))
+
+
+def warn(text: str) -> None:
+    """A warning on standard error."""
+    err.print(Text(f"warning: {text}", style="yellow"))
+
+
+def print_json(data: Any) -> None:
+    """Strict JSON on standard output, one line."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", numbers: Sequence[str] = ()) -> None:
+    """A table on standard output; columns named in `numbers` are aligned right."""
+    table = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name in head:
+        table.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    out.print(table)
+
+
+def printable(text: str) -> str:
+    """Control characters as escapes, so that a text cannot move the cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def score(value: float) -> str:
+    """Four digits, or a dash for what is undefined."""
+    return f"{value:.4f}" if value == value else "–"
+
+
+class Ticker:
+    """A line about training: rewritten in place on a terminal, else one line every ten seconds."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self.live = err.is_terminal
+        self.every = 0.2 if self.live else every
+        self.began = self.last = time.monotonic()
+        self.rows = self.first = 0
+
+    def tick(self, step: int, steps: int, losses: dict[str, float], rows: int, rate: float) -> None:
+        """Show the state after a step, if it is time."""
+        self.rows += rows
+        self.first = self.first or step
+        now = time.monotonic()
+        if now - self.last < self.every and step < steps:
+            return
+        self.last = now
+        took = now - self.began
+        left = took / max(step - self.first + 1, 1) * (steps - step)
+        shown = "  ".join(f"{printable(task)} {loss:.3f}" for task, loss in losses.items())
+        line = f"step {step}/{steps}  {shown}  lr {rate:.1e}  {self.rows / max(took, 1e-9):.0f} rows/s  {clock(left)} left"
+        if self.live:
+            err.print(Text(line[: err.width - 1].ljust(err.width - 1)), end="\r")
+        else:
+            note(line)
+
+    def clear(self) -> None:
+        """Give the line back before something else is printed."""
+        if self.live:
+            err.print(" " * (err.width - 1), end="\r")
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, or 2:03."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

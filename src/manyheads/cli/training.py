@@ -1,0 +1,68 @@
+"""`manyheads train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from manyheads.cli.console import Ticker, note, print_json, print_table, printable, score, warn
+from manyheads.config.load import load_recipe
+from manyheads.run import Evaluated, Event, Finished, Retired, Saved, Started, run
+from manyheads.train.baseline import SUFFIX
+from manyheads.train.loop import Progress
+from manyheads.types import Record
+
+
+def train(recipe: Path, overrides: Sequence[str], fresh: bool, as_json: bool) -> None:
+    """Train with live progress on standard error, the table of scores on standard output."""
+    ticker = Ticker()
+    for event in run(load_recipe(recipe, overrides), fresh=fresh):
+        if isinstance(event, Progress):
+            ticker.tick(event.step, event.steps, dict(event.losses), sum(event.rows.values()), event.rate)
+            continue
+        ticker.clear()
+        _tell(event)
+        if isinstance(event, Finished):
+            _finish(event, as_json)
+
+
+def _tell(event: Event) -> None:
+    if isinstance(event, Started):
+        for text in event.warnings:
+            warn(text)
+        begun = f"continuing after step {event.resumed} of {event.steps}" if event.resumed else f"{event.steps} steps"
+        note(f"{begun}, in {event.folder}")
+    elif isinstance(event, Evaluated):
+        shown = [f"{printable(r.task)} {r.metric} {score(r.value)}" for r in event.records if r.split == "dev" and r.metric != "loss"]
+        note(f"step {event.step}: {', '.join(shown) or 'no dev rows'}{'  (best so far)' if '*' in event.better else ''}")
+    elif isinstance(event, Retired):
+        note(f"step {event.step}: {printable(event.task)} leaves the mixture, its patience is spent")
+    elif isinstance(event, Saved):
+        note(f"saved {event.path}")
+
+
+def _finish(event: Finished, as_json: bool) -> None:
+    found = last_scores(event.records, event.best)
+    if as_json:
+        values = {r.key: r.value if r.value == r.value else None for r in found}
+        print_json({"folder": str(event.folder), "artefact": str(event.artefact), "best": event.best, "scores": values})
+        return
+    print_scores(found, f"Scores of step {event.best}")
+    note(f"the model is in {event.artefact}")
+    note(f"ask it:  manyheads predict {event.artefact} 'A text of your own'")
+
+
+def last_scores(records: Sequence[Record], step: int) -> list[Record]:
+    """The records of one step on dev and test rows, without losses."""
+    return [r for r in records if r.split != "train" and r.step == step and r.metric != "loss"]
+
+
+def print_scores(records: Sequence[Record], title: str) -> None:
+    """Task by task: metric, score, and what the most frequent answer would score."""
+    baselines = {(r.task, r.dataset, r.split, r.metric.removesuffix(SUFFIX)): r.value for r in records if r.metric.endswith(SUFFIX)}
+    rows = []
+    for r in records:
+        if not r.metric.endswith(SUFFIX):
+            base = baselines.get((r.task, r.dataset, r.split, r.metric))
+            rows.append([r.task, r.split, r.metric, score(r.value), "" if base is None else score(base)])
+    print_table(["task", "rows", "metric", "score", "majority"], rows, title, numbers=["score", "majority"])

@@ -1,0 +1,59 @@
+"""Which rows make up each batch of one pass over a data set: a pure function of lengths, settings, seed and pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manyheads.config.recipe import BatchSpec
+from manyheads.seeds import generator
+
+POOL = 50  # batches that are sorted together: enough for even lengths, few enough for random company
+TOKENS = 2048  # padded pieces in a batch when nothing is said
+
+
+def plan_pass(lengths: np.ndarray, spec: BatchSpec, seed: int, dataset: str, epoch: int) -> list[np.ndarray]:
+    """Row numbers of every batch of pass `epoch` over a data set whose rows have these `lengths` (N,).
+
+    Each row stands in exactly one batch. Rows are shuffled; with `group_by_length` pools of them are sorted by length
+    before they are cut into batches of at most `rows` rows and `tokens` padded pieces, and the batches are shuffled
+    again. A row longer than the budget is a batch of its own.
+    """
+    draw = generator(seed, "order", dataset, epoch)
+    order = draw.permutation(len(lengths))
+    if spec.group_by_length:
+        order = _sort_pools(order, lengths, _pool_size(lengths, spec))
+    batches = np.split(order, _cuts(lengths[order], spec))
+    if spec.group_by_length:
+        batches = [batches[i] for i in draw.permutation(len(batches))]
+    return [b for b in batches if len(b)]
+
+
+def _limits(spec: BatchSpec) -> tuple[int, int]:
+    """Most rows and most padded pieces."""
+    tokens = spec.tokens or (TOKENS if spec.rows is None else np.iinfo(np.int64).max)
+    return spec.rows or np.iinfo(np.int64).max, tokens
+
+
+def _pool_size(lengths: np.ndarray, spec: BatchSpec) -> int:
+    rows, tokens = _limits(spec)
+    typical = max(float(lengths.mean()), 1.0) if len(lengths) else 1.0
+    return POOL * max(1, int(min(rows, tokens / typical)))
+
+
+def _sort_pools(order: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:
+    pool = np.arange(len(order)) // size
+    return order[np.lexsort((lengths[order], pool))]
+
+
+def _cuts(lengths: np.ndarray, spec: BatchSpec) -> list[int]:
+    """Where a new batch begins, going through rows of these lengths in order."""
+    rows, tokens = _limits(spec)
+    if tokens == np.iinfo(np.int64).max:
+        return list(range(rows, len(lengths), rows))
+    cuts, start, longest = [], 0, 0
+    for i, length in enumerate(lengths.tolist()):
+        longest = max(longest, length)
+        if i > start and (i - start >= rows or (i - start + 1) * longest > tokens):
+            cuts.append(i)
+            start, longest = i, length
+    return cuts

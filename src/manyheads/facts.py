@@ -1,0 +1,89 @@
+"""What a run was made with, and whether a run that continues is still the same one."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manyheads.config.recipe import Recipe
+from manyheads.errors import DataError, Problem, RecipeError
+
+SAFE = ("output", "training.checkpoint", "training.patience", "training.threads", "training.device")
+"""Keys that may differ when a run continues; all others change what the steps already taken meant."""
+_PACKAGES = ("manyheads", "torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pyarrow")
+
+
+def environment() -> dict[str, str]:
+    """Versions, processor and git commit: text by name, nothing private."""
+    facts = {name: _version(name) for name in _PACKAGES}
+    facts |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    facts |= {"threads": str(torch.get_num_threads()), "cuda": str(torch.version.cuda or "none")}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        facts["git"] = commit + (" with changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    return facts
+
+
+def fingerprint(recipe: Recipe, files: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
+    """What must not change between a run and its continuation: the recipe, the bytes of its files, the label maps.
+
+    `files` and `labels` map a name to a sha256.
+    """
+    settings = recipe.model_dump(mode="json", by_alias=True)
+    return {"recipe": settings, "files": dict(files), "labels": dict(labels), "environment": environment()}
+
+
+def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """Warnings about differences that are allowed; RecipeError or DataError for those that are not."""
+    changed = [f for f in {**then["files"], **now["files"]} if then["files"].get(f) != now["files"].get(f)]
+    if changed:
+        raise DataError(*(_changed_file(f, then["files"].get(f), now["files"].get(f)) for f in sorted(changed)))
+    differences = [d for d in _differences(then["recipe"], now["recipe"], "") if not _safe(d[0])]
+    if differences or then["labels"] != now["labels"]:
+        remedy = f"name another `output` for a new run; only these keys may change: {', '.join(SAFE)}"
+        problems = [Problem(f"the run in {folder} has {old!r} here", key, repr(new)) for key, old, new in differences]
+        raise RecipeError(*(problems or [Problem("the label maps differ from the run's")]), Problem(remedy))
+    old, new = then["environment"], now["environment"]
+    return tuple(
+        f"{name} was {old.get(name)} and is {new.get(name)}: the run goes on, but not bit for bit"
+        for name in (*_PACKAGES, "threads", "python")
+        if old.get(name) != new.get(name)
+    )
+
+
+def _changed_file(name: str, old: str | None, new: str | None) -> Problem:
+    rule = f"the file has changed since the run began (sha256 {(old or 'absent')[:12]} then, {(new or 'absent')[:12]} now)"
+    return Problem(rule, name, remedy="restore it, or name another `output` for a new run")
+
+
+def _differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys((*old, *new)):
+            yield from _differences(old.get(name), new.get(name), f"{place}.{name}" if place else name)
+    elif old != new:
+        yield place, old, new
+
+
+def _safe(key: str) -> bool:
+    return any(key == safe or key.startswith(f"{safe}.") for safe in SAFE)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

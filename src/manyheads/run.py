@@ -1,0 +1,331 @@
+"""A recipe becomes a run: a folder with checkpoints, records and, at the end, the artefact. A generator of events.
+
+    for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, Retired, Finished
+
+    <output>/recipe.yaml  resolved.yaml  run.json     what was asked, and with what versions and data
+             records.jsonl  progress.jsonl            scores; time
+             checkpoints/step-…                       the same command continues from the newest
+             artefact/                                the trained model
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from manyheads.artefact import save_artefact
+from manyheads.assemble import Assembly, assemble
+from manyheads.card import card
+from manyheads.config.dump import dump
+from manyheads.config.load import Loaded
+from manyheads.config.recipe import Recipe
+from manyheads.data.stream import Position, Stream
+from manyheads.errors import Interrupted, NumericsError, Problem, RecipeError
+from manyheads.facts import check_same, environment, fingerprint
+from manyheads.journal import Journal, dumps, number
+from manyheads.task.base import Task
+from manyheads.train.checkpoint import Checkpoint, Checkpoints, checkpoint_bytes, require_space
+from manyheads.train.engine import Engine
+from manyheads.train.evaluate import evaluate
+from manyheads.train.follow import WHOLE, Follow
+from manyheads.train.loop import Progress, State, steps_in, train
+from manyheads.train.optim import make_optimizer
+from manyheads.train.signals import graceful
+from manyheads.types import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run is ready. `resumed` is the step it continues from, 0 for a fresh one."""
+
+    folder: Path
+    steps: int
+    resumed: int
+    assembly: Assembly
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Scores on the dev rows (`better`: tasks that improved, and whether the whole did), or on the test rows at the end."""
+
+    step: int
+    records: Sequence[Record]
+    better: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint, or at the end the artefact, lies at `path`."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A task has left the mixture, its patience spent."""
+
+    step: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run is complete. `why` is `steps`, `patience` or `done` (nothing was left to do)."""
+
+    folder: Path
+    artefact: Path
+    step: int
+    best: int
+    records: Sequence[Record]
+    why: str
+
+
+Event: TypeAlias = Started | Progress | Evaluated | Saved | Retired | Finished
+
+
+@dataclass(slots=True)
+class _Means:
+    """Training losses since the last evaluation: task to [sum, items]."""
+
+    sums: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, progress: Progress) -> None:
+        for task, loss in progress.losses.items():
+            total = self.sums.setdefault(task, [0.0, 0])
+            total[0] += loss * progress.items[task]
+            total[1] += progress.items[task]
+
+    def take(self, step: int, dataset_of: Mapping[str, str]) -> list[Record]:
+        found = [Record(step, t, dataset_of[t], "train", "loss", s / n) for t, (s, n) in self.sums.items() if n]
+        self.sums = {}
+        return found
+
+
+def output_folder(loaded: Loaded) -> Path:
+    """`output` of the recipe, relative to where the command runs; default runs/<name of the recipe file>."""
+    return Path(loaded.recipe.output or Path("runs") / (loaded.path.stem if loaded.path else "run"))
+
+
+def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
+    """Train what the recipe says, or continue it. Leaving the generator early keeps what was saved.
+
+    `fresh` refuses to continue: a folder that already has checkpoints is an error. Raises the errors of
+    `manyheads.errors`; Interrupted after SIGTERM or Ctrl-C, once the state is saved.
+    """
+    engine = Engine(loaded.recipe.training)
+    folder = output_folder(loaded)
+    assembly = assemble(loaded, folder)
+    with graceful() as stop:
+        session = _Session(loaded, folder, assembly, engine, fresh)
+        yield Started(folder, session.steps, session.state.step, assembly, (*loaded.warnings, *session.warnings))
+        why = "done"
+        if not session.finished:
+            for event in session.train():
+                yield event
+                if isinstance(event, Progress) and engine.any(stop.requested is not None):
+                    path = session.save()
+                    signal = stop.requested or "another process's signal"
+                    raise Interrupted(Problem(f"stopped by {signal} after step {event.step}; saved in {path}", remedy=session.again))
+            why = session.why
+        yield session.finish(why)
+
+
+class _Session:
+    """One run in one process."""
+
+    def __init__(self, loaded: Loaded, folder: Path, assembly: Assembly, engine: Engine, fresh: bool) -> None:
+        self.loaded, self.folder, self.assembly, self.engine = loaded, folder, assembly, engine
+        self.recipe: Recipe = loaded.recipe
+        self.spec = self.recipe.training
+        self.again = f"the same command continues it: manyheads train {loaded.path}"
+        self.model = assembly.blueprint.build(self.recipe.seed).to(engine.device)
+        self.tasks: Mapping[str, Task] = self.model.tasks
+        self.optimizer = make_optimizer(self.model, self.spec.optimizer)
+        lengths = {name: data.lengths for name, data in assembly.train.items()}
+        self.stream = Stream(lengths, self.recipe.mixture, self.spec.batch, self.recipe.seed)
+        self.steps = steps_in(self.stream, self.spec)
+        self.state = State(Position.start(list(lengths)))
+        self.follow, self.means, self.finished, self.why = Follow(self.spec.select), _Means(), False, "steps"
+        require_space(folder, 2 * checkpoint_bytes(self.model))
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
+        self.journal = Journal(folder / "records.jsonl")
+        self.fingerprint = fingerprint(self.recipe, assembly.files, assembly.label_hashes)
+        self.warnings: tuple[str, ...] = ()
+        self.journal_lines = 0
+        self._open(fresh)
+
+    def _open(self, fresh: bool) -> None:
+        """Continue from the newest good checkpoint, or begin."""
+        found = self.checkpoints.load_newest()
+        if found is not None and fresh:
+            remedy = "name another `output`, or leave --fresh out to continue"
+            raise RecipeError(Problem("the output folder already holds a run", str(self.folder), remedy=remedy))
+        if found is not None:
+            self.warnings = check_same(self.fingerprint, found.state["fingerprint"], self.folder)
+            self._restore(found)
+        if self.engine.main:
+            if not (self.finished and self.artefact.is_dir()):
+                self.journal.rewind(self.journal_lines)
+            (self.folder / "recipe.yaml").write_text(self.loaded.text, encoding="utf-8")
+            (self.folder / "resolved.yaml").write_text(dump(self.recipe), encoding="utf-8")
+            facts = {"environment": environment(), "fingerprint": self.fingerprint}
+            (self.folder / "run.json").write_text(dumps(facts) + "\n", encoding="utf-8")
+        self.engine.wait()
+
+    @property
+    def artefact(self) -> Path:
+        return self.folder / "artefact"
+
+    def _restore(self, found: Checkpoint) -> None:
+        self.checkpoints.restore(found, self.model, self.optimizer)
+        self.state = State.from_json(found.state["loop"])
+        self.follow = Follow.from_json(self.spec.select, found.state["best"])
+        self.means = _Means({t: list(s) for t, s in found.state["means"].items()})
+        self.finished, self.why = found.state["finished"], found.state["why"]
+        self.journal_lines = found.state["journal"]
+
+    def train(self) -> Iterator[Event]:
+        """All steps that are left, with evaluations and checkpoints between them."""
+        saved = time.monotonic()
+        clock = _Clock(self.folder / "progress.jsonl", self.engine.main)
+        for progress in self._steps():
+            self.means.add(progress)
+            clock.tick(progress)
+            yield progress
+            better: Sequence[str] = ()
+            if self._due(progress):
+                event = self._evaluate(progress.step)
+                better = event.better
+                yield event
+                yield from self._retire(progress.step)
+            last = progress.step == progress.steps
+            if self.follow.stop(self.spec.patience):
+                self.why, last = "patience", True
+            if last or better or self._time_to_save(progress.step, saved):
+                yield Saved(progress.step, self.save())
+                saved = time.monotonic()
+            if last:
+                return
+
+    def _steps(self) -> Iterator[Progress]:
+        try:
+            yield from train(
+                self.model,
+                self.assembly.train,
+                self.stream,
+                self.optimizer,
+                self.spec,
+                state=self.state,
+                engine=self.engine,
+                seed=self.recipe.seed,
+            )
+        except NumericsError as error:
+            newest = self.checkpoints.newest()
+            good = f"the last good checkpoint is {newest}" if newest else "no checkpoint had been written yet"
+            raise NumericsError(*error.problems, Problem(good)) from error
+
+    def _due(self, progress: Progress) -> bool:
+        every = self.spec.evaluate_every
+        return progress.epoch_end if every is None else progress.step % every == 0 or progress.step == progress.steps
+
+    def _evaluate(self, step: int) -> Evaluated:
+        home = {task: data.name for data in self.assembly.train.values() for task in data.tasks}
+        records = self.means.take(step, home)
+        records += evaluate(self.model, self.assembly.dev.values(), engine=self.engine, step=step)
+        dev = [r for r in records if r.split == "dev"]
+        better = self.follow.see(dev, self.tasks, step)
+        if self.engine.main:
+            self.journal.add(records)
+        return Evaluated(step, records, better)
+
+    def _retire(self, step: int) -> Iterator[Retired]:
+        """A data set leaves when all of its tasks have run out of patience."""
+        spent = set(self.follow.exhausted(self.tasks))
+        for name, data in self.assembly.train.items():
+            if name not in self.state.retired and data.tasks and spent.issuperset(data.tasks):
+                self.state.retired = (*self.state.retired, name)
+                yield Retired(step, name)
+
+    def _time_to_save(self, step: int, saved: float) -> bool:
+        spec = self.spec.checkpoint
+        timed = spec.every_minutes is not None and time.monotonic() - saved > spec.every_minutes * 60
+        return (spec.every_steps is not None and step % spec.every_steps == 0) or self.engine.any(timed)
+
+    def save(self) -> Path:
+        """A checkpoint of this moment; only the main process writes."""
+        path = self.checkpoints.path(self.state.step)
+        if self.engine.main:
+            path = self.checkpoints.save(self.state.step, self.model.state_dict(), self.optimizer, self.model, self._state())
+            self.checkpoints.prune(self.follow.steps())
+        self.engine.wait()
+        return path
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "loop": self.state.to_json(),
+            "best": self.follow.to_json(),
+            "means": self.means.sums,
+            "journal": self.journal.lines,
+            "fingerprint": self.fingerprint,
+            "finished": self.why != "steps" or self.state.step == self.steps,
+            "why": self.why,
+        }
+
+    def finish(self, why: str) -> Finished:
+        """Back to the best weights; test rows scored once; the artefact written, unless it is there already."""
+        target = self.artefact
+        best = self.follow.best[WHOLE].step if WHOLE in self.follow.best and self.follow.best[WHOLE].step else self.state.step
+        if why == "done" and target.is_dir():
+            return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
+        if best != self.state.step:
+            self.checkpoints.restore(self.checkpoints.load(self.checkpoints.path(best)), self.model)
+        records = evaluate(self.model, self.assembly.test.values(), engine=self.engine, step=best)
+        if self.engine.main:
+            self.journal.add(records)
+            save_artefact(target, self.model, self.assembly.blueprint, self._texts(best))
+        self.engine.wait()
+        return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
+
+    def _texts(self, best: int) -> dict[str, str]:
+        records = self.journal.read()
+        last = [r for r in records if r.split == "test" or (r.split == "dev" and r.step == best)]
+        facts = {"seed": str(self.recipe.seed), "steps": f"{self.state.step}, the best of them {best}", **environment()}
+        name = self.loaded.path.stem if self.loaded.path else "manyheads model"
+        return {
+            "recipe.yaml": self.loaded.text,
+            "resolved.yaml": dump(self.recipe),
+            "labels.json": dumps(self.assembly.labels) + "\n",
+            "records.jsonl": self.journal.path.read_text(encoding="utf-8") if self.journal.path.exists() else "",
+            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, facts),
+        }
+
+
+class _Clock:
+    """Writes a line of progress.jsonl every ten seconds: step, losses, rows a second."""
+
+    def __init__(self, path: Path, writes: bool) -> None:
+        self.path, self.writes = path, writes
+        self.since, self.rows = time.monotonic(), 0
+
+    def tick(self, progress: Progress) -> None:
+        self.rows += sum(progress.rows.values())
+        now = time.monotonic()
+        if not self.writes or (now - self.since < 10 and progress.step < progress.steps):
+            return
+        line = {
+            "step": progress.step,
+            "losses": {t: number(v) for t, v in progress.losses.items()},
+            "rate": progress.rate,
+            "norm": number(progress.norm),
+            "rows_per_second": round(self.rows / max(now - self.since, 1e-9), 1),
+        }
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(dumps(line) + "\n")
+        self.since, self.rows = now, 0
+
+

@@ -1,0 +1,67 @@
+"""The scores of an answer that is always the same: the most frequent label, or the mean. What a model must be clearly over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyheads.data.dataset import Dataset
+from manyheads.metrics import Score
+from manyheads.nn.losses import is_missing
+from manyheads.task.base import Task
+from manyheads.types import Record
+
+SUFFIX = "@majority"  # a baseline's metric is called accuracy@majority
+_ROWS = 512
+
+
+def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int = 0) -> list[Record]:
+    """Scores on `datasets` of the constant that fits the labels of `train` best.
+
+    The constant is a vector of scores: how often each class stands (its largest wins), the log-odds of each of several
+    labels, or the mean number. A tagger says the most frequent tag at each word.
+    """
+    constant = _constant(train, task.name)
+    records = []
+    for dataset in datasets:
+        score = Score(task.scores(), task.type.labels, task.type.scheme)
+        for target in _targets(dataset, task.name):
+            judged = task.type.judge(_spread(constant, target), target)
+            score.add(judged.gold, judged.predicted, judged.probabilities)
+        values = score.compute()
+        records += [
+            Record(step, task.name, dataset.name, dataset.split, metric + SUFFIX, value) for metric, value in values.items()
+        ]
+    return records
+
+
+def _targets(dataset: Dataset, task: str) -> Iterator[Tensor]:
+    for start in range(0, len(dataset), _ROWS):
+        yield dataset.batch(np.arange(start, min(start + _ROWS, len(dataset)))).targets[task]
+
+
+def _constant(train: Dataset, task: str) -> Tensor:
+    """(C,) scores, or (1,) for a number."""
+    total, count = torch.zeros(1), 0
+    for target in _targets(train, task):
+        known = target[~is_missing(target)]
+        if not known.is_floating_point():
+            counted = torch.bincount(known, minlength=len(total)).float()
+            total = counted + torch.nn.functional.pad(total, (0, len(counted) - len(total)))
+        else:
+            total = total + known.sum(0)
+            count += len(known)
+    if not count:
+        return total
+    mean = total / count
+    return mean.clamp(1e-6, 1 - 1e-6).logit() if mean.numel() > 1 else mean
+
+
+def _spread(constant: Tensor, target: Tensor) -> Tensor:
+    """The constant at every item: (B, C) for rows, (B, W, C) for words."""
+    if target.is_floating_point():
+        return constant.expand(len(target), -1)
+    return constant.expand(*target.shape, -1)

@@ -1,0 +1,84 @@
+"""What a run remembers about its scores: the best step of each task and of the whole, and how long ago that was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyheads.metrics import METRICS
+from manyheads.task.base import Task
+from manyheads.types import Record
+
+WHOLE = "*"  # stands for the selection over all tasks; no task can be called so
+
+
+@dataclass(slots=True)
+class Best:
+    """The best value so far, the step that gave it, and evaluations since. `value` None: none yet."""
+
+    value: float | None = None
+    step: int = 0
+    waited: int = 0
+
+    def see(self, value: float, step: int, higher: bool) -> bool:
+        """Take a new value in; True when it is better. NaN never is."""
+        better = not math.isnan(value) and (self.value is None or (value > self.value if higher else value < self.value))
+        if better:
+            self.value, self.step, self.waited = value, step, 0
+        else:
+            self.waited += 1
+        return better
+
+
+@dataclass(slots=True)
+class Follow:
+    """Follows evaluations on dev rows. `select` is `average` or a task's name."""
+
+    select: str = "average"
+    best: dict[str, Best] = field(default_factory=dict)
+
+    def see(self, records: Sequence[Record], tasks: Mapping[str, Task], step: int) -> list[str]:
+        """Names that got better: tasks, and WHOLE when the selection did.
+
+        The average is over each task's own metric, a metric where lower is better counted negative.
+        """
+        signed: dict[str, float] = {}
+        better = []
+        for name, task in tasks.items():
+            values = [r.value for r in records if r.task == name and r.metric == task.metric]
+            if not values:
+                continue
+            higher = METRICS[task.metric].higher
+            value = sum(values) / len(values)
+            signed[name] = value if higher else -value
+            if self.best.setdefault(name, Best()).see(value, step, higher):
+                better.append(name)
+        chosen = list(signed.values()) if self.select == "average" else [signed[self.select]] if self.select in signed else []
+        if chosen and self.best.setdefault(WHOLE, Best()).see(sum(chosen) / len(chosen), step, True):
+            better.append(WHOLE)
+        return better
+
+    def exhausted(self, tasks: Mapping[str, Task]) -> tuple[str, ...]:
+        """Tasks whose own patience has run out."""
+        return tuple(
+            name
+            for name, task in tasks.items()
+            if task.patience is not None and name in self.best and self.best[name].waited >= task.patience
+        )
+
+    def stop(self, patience: int | None) -> bool:
+        """True when the selection has not got better for `patience` evaluations."""
+        return patience is not None and WHOLE in self.best and self.best[WHOLE].waited >= patience
+
+    def steps(self) -> set[int]:
+        """Steps whose checkpoints are some best."""
+        return {b.step for b in self.best.values() if b.value is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: {"value": b.value, "step": b.step, "waited": b.waited} for name, b in self.best.items()}
+
+    @classmethod
+    def from_json(cls, select: str, data: Mapping[str, Any]) -> Follow:
+        return cls(select, {name: Best(b["value"], b["step"], b["waited"]) for name, b in data.items()})
