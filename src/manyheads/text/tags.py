@@ -139,5 +139,5 @@ def _letters(width: int, touches: bool, scheme: Scheme) -> str:
         return "B" + "I" * (width - 1)
     if scheme == "IOB1":
         return ("B" if touches else "I") + "I" * (width - 1)
-    _, _, single, last = _LETTERS[scheme]
+    single, last = _LETTERS[scheme][2], _LETTERS[scheme][3]
     return single if width == 1 else "B" + "I" * (width - 2) + last
