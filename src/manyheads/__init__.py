@@ -12,18 +12,16 @@ if TYPE_CHECKING:
     from manyheads.config.load import load_recipe as load_recipe
     from manyheads.config.recipe import Recipe as Recipe
     from manyheads.data.tensors import TensorDataset as TensorDataset
-    from manyheads.fit import fit as fit
+    from manyheads.api import fit as fit
     from manyheads.graph import Step as Step
     from manyheads.model import Model as Model
     from manyheads.predict import Predictor as Predictor
-    from manyheads.run import run as run
     from manyheads.task.base import Task as Task
     from manyheads.task.classification import Classification as Classification
     from manyheads.task.multilabel import Multilabel as Multilabel
     from manyheads.task.regression import Regression as Regression
     from manyheads.task.tagging import Tagging as Tagging
     from manyheads.train.evaluate import evaluate as evaluate
-    from manyheads.train.loop import train as train
 
 _HOMES = {
     "Classification": "task.classification",
@@ -37,10 +35,8 @@ _HOMES = {
     "Task": "task.base",
     "TensorDataset": "data.tensors",
     "evaluate": "train.evaluate",
-    "fit": "fit",
+    "fit": "api",
     "load_recipe": "config.load",
-    "run": "run",
-    "train": "train.loop",
 }
 
 __version__ = "0.1.0"

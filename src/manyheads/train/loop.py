@@ -150,7 +150,8 @@ class _Update:
     def __call__(self, rounds: list[list[Draw]], position: Position, state: State) -> Progress:
         self.engine.seed(self.seed, state.step)
         rate = set_rate(self.optimizer, factor(self.spec.schedule, state.step, self.steps))
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         step = self._count(rounds)
         sums = self._backward(step)
         self.engine.sum_gradients(self.parameters)
@@ -183,8 +184,7 @@ class _Update:
 
     def _backward(self, step: _Step) -> Tensor:
         """Forward and backward of every round; the sum of each task's item losses, in the order of `step.items`."""
-        order = {task: i for i, task in enumerate(step.items)}
-        sums = torch.zeros(len(order), device=self.engine.device)
+        sums: dict[str, Tensor] = {}
         for draws in step.rounds:
             shares = [(self.datasets[d.dataset], self.engine.share(d.rows)) for d in draws]
             batches = [data.batch(rows).to(self.engine.device) for data, rows in shares if len(rows)]
@@ -194,13 +194,14 @@ class _Update:
                 losses = self.model.losses(batches)
             parts = {}
             for task, loss in losses.items():
-                sums[order[task]] += loss.detach()
+                sums[task] = sums[task] + loss.detach() if task in sums else loss.detach()
                 if step.items[task]:
                     parts[task] = loss * (step.draws[task] / len(step.rounds) / step.items[task])
             total = self.weights(parts)
             if total is not None and total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return sums
+        nothing = torch.zeros((), device=self.engine.device)
+        return torch.stack([sums.get(task, nothing).float() for task in step.items]) if step.items else nothing.reshape(1)[:0]
 
     def _means(self, step: _Step, sums: Tensor, number: int) -> dict[str, float]:
         """Mean loss of each task that had items. NumericsError for one that is not finite, with the rows that gave it."""

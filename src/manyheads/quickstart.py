@@ -1,0 +1,90 @@
+"""`make quickstart`: three disjoint real data sets, one encoder, from files to answers in a few minutes.
+
+Everything happens in the folder `quickstart`: the data as plain files to look at, the recipe, the run. Each step is the
+command that a user would type; its line is printed before it runs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from manyheads.cli.app import run
+from manyheads.cli.console import note
+from manyheads.packages import package_path, verify
+
+FOLDER = Path("quickstart")
+TEXTS = ("Adele plays three nights at Wembley Stadium in July and I can't wait!!", "Shares in Sony fell 4% in Tokyo after a weak forecast.")
+RECIPE = """\
+# Three tasks whose data sets have no row in common, on one pretrained encoder.
+# Every key and its default: docs/recipe.md, or `manyheads schema`.
+version: 1
+seed: 13
+output: quickstart/run
+
+modules:
+  encoder: {type: pretrained, name: minilm, max_length: 96}
+
+tasks:
+  sentiment:                     # tweets: negative, neutral, positive
+    type: classification
+    path: [encoder]
+    data: {train: data/tweets.csv, text: text, label: sentiment, split: {dev: 0.02, test: 0.03}, limit: 6000}
+    metrics: [f1_macro]
+  topic:                         # news articles in folders, a folder a topic
+    type: classification
+    path: [encoder]
+    data: {format: folders, train: data/news, text: text, label: label, split: {dev: 0.1, test: 0.2}, limit: 800}
+    metrics: [f1_macro]
+  entities:                      # tweets, a word and its tag a line
+    type: tagging
+    path: [encoder]
+    data: {format: conll, train: data/entities.txt, split: {dev: 0.1, test: 0.2}}
+    metrics: [accuracy]
+
+mixture: {sampling: temperature, temperature: 2, epoch: 300}
+
+training:
+  epochs: 3
+  batch: {tokens: 1024}          # padded pieces in a batch
+  optimizer: {name: adamw, lr: 1.0e-4, head_lr: 1.0e-3}
+"""
+
+
+def main() -> int:
+    """Run the steps; the exit code of the first that fails, else 0."""
+    prepare(FOLDER)
+    recipe, artefact = str(FOLDER / "recipe.yaml"), str(FOLDER / "run" / "artefact")
+    for arguments in (["check", recipe], ["train", recipe], ["predict", artefact, *TEXTS]):
+        print(f"\n$ manyheads {' '.join(a if ' ' not in a else repr(a) for a in arguments)}", flush=True)
+        code = run(arguments)
+        if code:
+            return code
+    note("\nNext, try:")
+    for line in (
+        f"manyheads inspect {recipe}                       # tasks, paths, what they share",
+        f"manyheads train {recipe} seed=14 output=runs/14  # another seed; any key can be set like this",
+        f"manyheads evaluate {artefact}",
+        f"manyheads predict {artefact} 'A text of your own'",
+        "manyheads init my.csv my.conll                               # a recipe from your own files",
+    ):
+        note(f"  {line}")
+    return 0
+
+
+def prepare(folder: Path) -> None:
+    """The data sets as files and the recipe, in `folder`; packages are checked against their sha256 first."""
+    for name in ("minilm", "tweets", "bbc-news", "tweet-entities"):
+        verify(name)
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(package_path("tweets"), data / "tweets.csv")
+    shutil.copyfile(package_path("tweet-entities"), data / "entities.txt")
+    shutil.copytree(package_path("bbc-news"), data / "news", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    note(f"data and recipe are in {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
