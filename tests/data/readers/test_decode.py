@@ -32,7 +32,9 @@ def test_every_line_end_gives_the_same_rows(read, end, final):
 
 
 @pytest.mark.parametrize("mark", NOT_ENDS)
-@pytest.mark.parametrize(("name", "text"), [("a.txt", "{}"), ("a.tsv", "text\n{}"), ("a.csv", "text\n{}"), ("a.jsonl", '{{"text":"{}"}}')])
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.txt", "{}"), ("a.tsv", "text\n{}"), ("a.csv", "text\n{}"), ("a.jsonl", '{{"text":"{}"}}')]
+)
 def test_other_separators_are_characters(read, mark, name, text):
     if name == "a.jsonl" and mark < " ":
         return  # JSON strings hold no raw control characters
@@ -41,9 +43,17 @@ def test_other_separators_are_characters(read, mark, name, text):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a.csv", "text\none"), ("a.tsv", "text\none"), ("a.jsonl", '{"text":"one"}'), ("a.json", '[{"text":"one"}]'), ("a.txt", "one")],
+    [
+        ("a.csv", "text\none"),
+        ("a.tsv", "text\none"),
+        ("a.jsonl", '{"text":"one"}'),
+        ("a.json", '[{"text":"one"}]'),
+        ("a.txt", "one"),
+    ],
 )
-@pytest.mark.parametrize(("encoding", "spec"), [("utf-8-sig", {}), ("utf-16", {"encoding": "utf-16"}), ("utf-32", {"encoding": "utf-32"})])
+@pytest.mark.parametrize(
+    ("encoding", "spec"), [("utf-8-sig", {}), ("utf-16", {"encoding": "utf-16"}), ("utf-32", {"encoding": "utf-32"})]
+)
 def test_a_byte_order_mark_is_stripped(read, name, text, encoding, spec):
     assert texts(read(name, text.encode(encoding), **spec)) == ["one"]
 
@@ -111,11 +121,12 @@ def test_an_unknown_encoding_is_a_recipe_error(read, encoding):
 
 def test_the_nearest_encoding_is_named(read):
     with pytest.raises(RecipeError, match="did you mean 'latin-1'"):
-        read("a.txt", "one", encoding="latin1-")
+        read("a.txt", "one", encoding="lattin-1")
 
 
 @pytest.mark.parametrize(
-    ("start", "kind"), [(b"\x1f\x8b\x08", "gzip"), (b"PK\x03\x04", "zip or Excel"), (b"PAR1", "Parquet"), (b"BZh91AY&SY", "bzip2")]
+    ("start", "kind"),
+    [(b"\x1f\x8b\x08", "gzip"), (b"PK\x03\x04", "zip or Excel"), (b"PAR1", "Parquet"), (b"BZh91AY&SY", "bzip2")],
 )
 def test_a_wrong_file_name_ending_is_named(read, start, kind):
     with pytest.raises(DataError, match=f"this is a {kind} file, not text"):
@@ -125,3 +136,8 @@ def test_a_wrong_file_name_ending_is_named(read, start, kind):
 @pytest.mark.parametrize("text", ["\u202eright to left", "e\u0301", "a\u200db", "\ufffd", "naïve\u00a0x", "\U0001f600" * 1000])
 def test_unusual_text_stays_as_it_is(read, text):
     assert texts(read("a.txt", text)) == [text]
+
+
+def test_a_codec_that_tells_no_offset_still_ends_in_a_data_error(read):
+    with pytest.raises(DataError, match=r"a\.txt: the file is not undefined"):
+        read("a.txt", "one", encoding="undefined")

@@ -30,7 +30,9 @@ def test_columns_stand_in_for_a_header(read):
     assert found.rows[0].place.line == 1
 
 
-@pytest.mark.parametrize("cells", ["007", "1e5", "True", "01", "NA", "NaN", "null", "None", "", " 1 ", "1,5", "-0", "2024-01-01"])
+@pytest.mark.parametrize(
+    "cells", ["007", "1e5", "True", "01", "NA", "NaN", "null", "None", "", " 1 ", "1,5", "-0", "2024-01-01"]
+)
 def test_cells_are_never_cast_or_trimmed(read, cells):
     assert values(read("a.tsv", f"x\ty\n{cells}\tb\n")) == [[cells, "b"]]
 
@@ -40,7 +42,11 @@ def test_a_quote_in_tsv_is_a_character(read, text):
     assert values(read("a.tsv", f"text\tlabel\n{text}\t1\nnext\t0\n")) == [[text, "1"], ["next", "0"]]
 
 
-@given(st.lists(st.lists(tsv_cell, min_size=2, max_size=2), min_size=1, max_size=5), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
+@given(
+    st.lists(st.lists(tsv_cell, min_size=2, max_size=2), min_size=1, max_size=5),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
+)
 def test_tsv_gives_back_what_was_joined(read, table, end, final):
     text = end.join("\t".join(row) for row in [["x", "y"], *table]) + (end if final else "")
     if text.strip("xy\t\r\n"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from contextlib import suppress
 
 from manyheads.data.readers.contract import FileFact, Source
 from manyheads.data.readers.source import content
@@ -37,6 +38,8 @@ def read_text(source: Source, encoding: str) -> tuple[str, FileFact]:
         return data.decode(codec).removeprefix("\ufeff"), fact
     except UnicodeDecodeError as error:
         raise DataError(_bad_byte(data, error, codec, source.name)) from error
+    except UnicodeError as error:  # idna and the like say no more
+        raise DataError(Problem(f"the file is not {codec}", source.name)) from error
 
 
 def lines(text: str) -> list[str]:
@@ -64,7 +67,8 @@ def line_ends(text: str, start: int, stop: int) -> int:
 
 def _codec(encoding: str) -> str:
     try:
-        b"".decode(encoding)
+        with suppress(UnicodeError):
+            b"text".decode(encoding)  # refuses codecs such as rot13, which turn text into text
         return codecs.lookup(encoding).name
     except (LookupError, ValueError) as error:
         close = nearest(encoding, _COMMON)

@@ -125,9 +125,12 @@ def _elements(text: str, parser: _StrictParser, name: str) -> Iterator[tuple[Any
         if not text.startswith(",", end):
             break
         end = _past_space(text, end + 1)
-    if not text.startswith("]", end) or _past_space(text, end + 1) < len(text):
-        rule = "a comma between two objects, or the list's closing bracket and nothing behind it, is expected here"
-        raise DataError(Problem(rule, f"{name}:{line_at(text, end)}", text[end : end + 200] or None))
+    if not text.startswith("]", end):
+        rule = "a comma between two objects, or the list's closing bracket, is expected here"
+        raise DataError(Problem(rule, f"{name}:{line_at(text, end)}", text[end : end + 200]))
+    rest = _past_space(text, end + 1)
+    if rest < len(text):
+        raise DataError(Problem("nothing may follow the list", f"{name}:{line_at(text, rest)}", text[rest : rest + 200]))
 
 
 def _past_space(text: str, start: int) -> int:

@@ -18,7 +18,7 @@ def read_parquet(source: Source, spec: DataSpec) -> Rows:
     refuse_columns(spec, "Parquet")
     data, fact = content(source)
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(Problem(f"this is no whole Parquet file: {reason}", source.name)) from error
