@@ -1,5 +1,6 @@
 """Writing a crafted file and reading it through the package's face."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -27,8 +28,6 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> ReadFile:
 @pytest.fixture(scope="session")
 def public_data(pytestconfig: pytest.Config) -> Path:
     """The folder of public data sets; tests that need it skip where it is absent."""
-    import os
-
     folder = Path(os.environ.get("MANYHEADS_DATA", pytestconfig.rootpath.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"public data sets are not at {folder}; MANYHEADS_DATA can name their folder")
