@@ -109,7 +109,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     folded = {n.casefold(): n for n in reversed(names)}
     if name.casefold() in folded:
         return folded[name.casefold()]
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    # of two letters one may be wrong: half of the name, where longer names need more in common
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6 if len(name) > 2 else 0.5)
     return found[0] if found else None
 
 

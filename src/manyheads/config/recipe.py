@@ -6,7 +6,6 @@ from them. Components of the user's own are named by `type` and configured under
 
 from __future__ import annotations
 
-
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
@@ -63,7 +62,7 @@ class FeedForwardModule(Strict):
 class OwnModule(Strict):
     """A module type that a plug-in registered."""
 
-    type: str
+    type: str = Field(json_schema_extra={"not": {"enum": ["pretrained", "pool", "feedforward"]}})
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the registered function."""
 
@@ -75,7 +74,10 @@ class DataSpec(Strict):
     """Where rows come from and which of their columns are the input."""
 
     format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "folders", "hub"] | str = "auto"
-    """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked). `folders`: one sub-folder a label, one text a file."""
+    """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked).
+
+    `folders`: one sub-folder a label, one text a file. A plug-in's formats go by their names.
+    """
     train: str | list[str] | None = None
     """File or files of the training rows, relative to the recipe; for `hub` the name of a split."""
     dev: str | list[str] | None = None
@@ -87,7 +89,7 @@ class DataSpec(Strict):
     limit: int | None = Field(default=None, ge=1)
     """Use at most this many training rows, chosen by a hash of seed and row number."""
     text: str | None = None
-    """Column of the (first) text."""
+    """Column of the (first) text; default: `text`, unless the rows come as words."""
     pair: str | None = None
     """Column of the second text."""
     words: str | None = None
@@ -99,7 +101,10 @@ class DataSpec(Strict):
     missing: list[str] = Field(default_factory=list)
     """Label texts that mean "no label", e.g. `["", "-1", "NaN"]`. JSON null always does."""
     bad_rows: Literal["error", "skip", "quarantine"] = "error"
-    """What to do with a row that breaks a rule: stop, leave out and count, or also copy it to `<file>.quarantine.jsonl` in the run."""
+    """What to do with a row that breaks a rule.
+
+    Stop, leave it out and count it, or also copy it to `<file>.quarantine.jsonl` in the run.
+    """
     hub: str | None = None
     """Name of a data set on the hub or a folder that `datasets` saved; needs `format: hub`."""
     config: str | None = None
@@ -112,7 +117,7 @@ class TaskData(DataSpec):
     from_: str | None = Field(default=None, alias="from")
     """Name of a data set under `data:`, shared with other tasks; then only `label` and `missing` may stand beside it."""
     label: str | None = None
-    """Column of the label (a class, a number, a list of classes, or one tag a word)."""
+    """Column of the label (a class, a number, a list of classes, or one tag a word); default: `label`, for tagging `tags`."""
 
 
 # tasks --------------------------------------------------------------------------------------------------------------
@@ -199,7 +204,7 @@ class TaggingTask(TaskBase):
 class OwnTask(TaskBase):
     """A task type that a plug-in registered."""
 
-    type: str
+    type: str = Field(json_schema_extra={"not": {"enum": ["classification", "multilabel", "regression", "tagging"]}})
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the registered class."""
 
@@ -209,7 +214,7 @@ def _own(known: frozenset[str]) -> Discriminator:
 
     def tag(value: Any) -> str:
         kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-        return kind if kind in known else "own"
+        return kind if isinstance(kind, str) and kind in known else "own"
 
     return Discriminator(tag)
 
@@ -245,7 +250,10 @@ class MixtureSpec(Strict):
     tasks_per_step: int | Literal["all"] = 1
     """Batches in a round: 1 alternates; `all` takes one batch of every data set a step."""
     epoch: int | str = "pass"
-    """Length of an epoch: `pass` (as many batches as all data sets hold), a data set's name (one pass over it), or a number of rounds."""
+    """Length of an epoch: `pass` (as many batches as all data sets hold), a data set's name, or a number of rounds.
+
+    A data set's name means one pass over it.
+    """
 
     @field_validator("tasks_per_step")
     @classmethod
@@ -277,7 +285,9 @@ class OptimizerSpec(Strict):
     """Peak learning rate of everything that is not pretrained; default: `lr`."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(default=(0.9, 0.999), strict=False)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        default=(0.9, 0.999), strict=False
+    )
     """Adam's averages."""
     eps: float = Field(default=1e-8, gt=0)
     """Adam's epsilon."""
@@ -363,5 +373,3 @@ class Recipe(Strict):
     """Order of the batches."""
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     """The loop."""
-
-

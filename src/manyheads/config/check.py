@@ -1,0 +1,196 @@
+"""Rules between the parts of a recipe that no single field can check: names that must exist, keys that exclude each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import get_args
+
+from manyheads.config.node import Finding, KeyPath, Node, dotted
+from manyheads.config.recipe import DataSpec, OwnTask, Recipe, RegressionTask, StepSpec, TaskBase
+from manyheads.errors import listed, nearest
+
+_BATCH = "batch"
+_FIELDS = ("text",)  # the fields of a batch of text
+_FROM_KEYS = frozenset({"from_", "label", "missing"})
+
+
+def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:
+    """All rules that the recipe breaks. `root` gives the names that exist, those of entries with mistakes included."""
+    formats = [*_formats(), *sorted(plugins.get("reader", ()))]
+    findings = [*_mixture(recipe, root), *_training(recipe, root)]
+    for name, spec in recipe.data.items():
+        findings.extend(_data(("data", name), spec, formats))
+    for name, task in recipe.tasks.items():
+        findings.extend(_path(name, task, root))
+        findings.extend(_task_data(name, task, root, formats))
+        findings.extend(_labels(name, task))
+    return findings
+
+
+def warnings_of(recipe: Recipe, root: Node) -> list[str]:
+    """What stands in the recipe and has no effect."""
+    modules = {_module(step) for task in recipe.tasks.values() for step in task.path}
+    named = {task.data.from_ for task in recipe.tasks.values()}
+    unused = [("modules", n, "no task's path uses the module") for n in recipe.modules if n not in modules]
+    unused += [("data", n, "no task learns from the data set") for n in recipe.data if n not in named]
+    return [str(Finding((section, name), rule, name, at="key").problem(root)) for section, name, rule in unused]
+
+
+def _names(root: Node, section: str) -> list[str]:
+    node = root.child(section)
+    return list(node.value) if node is not None and isinstance(node.value, dict) else []
+
+
+def _datasets(recipe: Recipe, root: Node) -> list[str]:
+    """The data sets that batches come from: a task's own has the task's name."""
+    lent = [t.data.from_ for t in recipe.tasks.values() if t.data.from_]
+    return list(dict.fromkeys([*lent, *(n for n in _names(root, "tasks") if not _lends(recipe, n))]))
+
+
+def _lends(recipe: Recipe, task: str) -> bool:
+    return task in recipe.tasks and recipe.tasks[task].data.from_ is not None
+
+
+def _absent(path: KeyPath, rule: str, name: str, known: Collection[str], at_key: bool = False) -> Finding:
+    rule = f"{rule}; there are {listed(known)}"
+    return Finding(path, rule, name, nearest(name, known), at="key" if at_key else "value")
+
+
+# paths --------------------------------------------------------------------------------------------------------------
+
+
+def _module(step: str | StepSpec) -> str:
+    return step if isinstance(step, str) else step.module
+
+
+def _path(task_name: str, task: TaskBase, root: Node) -> Iterator[Finding]:
+    modules = _names(root, "modules")
+    results: list[str] = []
+    for i, step in enumerate(task.path):
+        path: KeyPath = ("tasks", task_name, "path", i)
+        spelled = isinstance(step, StepSpec)
+        if _module(step) not in modules:
+            yield _absent((*path, "module") if spelled else path, "no module has this name", _module(step), modules)
+        if isinstance(step, StepSpec):
+            yield from _inputs(path, step, results, isinstance(task, OwnTask))
+            if step.name in modules and step.name != step.module:
+                yield Finding((*path, "name"), "a step cannot have the name of another module", step.name)
+        result = step.name or step.module if isinstance(step, StepSpec) else step
+        if result in results:
+            remedy = "Write the step out and give it a `name`: {module: …, name: …}."
+            yield Finding(path, "two steps of one path have the same name", result, remedy=remedy)
+        results.append(result)
+
+
+def _inputs(path: KeyPath, step: StepSpec, earlier: list[str], own: bool) -> Iterator[Finding]:
+    """`earlier.attribute` and `batch.field.attribute` are inputs too; the fields of a plug-in's data are its own matter."""
+    for i, name in enumerate(step.inputs):
+        head, _, rest = name.partition(".")
+        field = rest.partition(".")[0]
+        if head == _BATCH and (own or field in _FIELDS):
+            continue
+        if head not in earlier:
+            known = [*earlier, *(f"{_BATCH}.{f}" for f in _FIELDS)]
+            yield _absent((*path, "inputs", i), "no earlier step and no field of the batch has this name", name, known)
+
+
+# data ---------------------------------------------------------------------------------------------------------------
+
+
+def _formats() -> list[str]:
+    annotation = DataSpec.model_fields["format"].annotation
+    return [name for part in get_args(annotation) for name in get_args(part)]
+
+
+def _data(path: KeyPath, spec: DataSpec, formats: Collection[str]) -> Iterator[Finding]:
+    """What a data set that names files must have."""
+    here = dotted(path)
+    if spec.format not in formats:
+        yield _absent((*path, "format"), "no file format is called this", spec.format, formats)
+    if spec.format == "hub" and spec.hub is None:
+        yield Finding((*path, "format"), f"`{here}` needs the key 'hub' for this format", "hub")
+    if spec.format != "hub":
+        given = [key for key in ("hub", "config") if getattr(spec, key) is not None]
+        for key in given:
+            yield Finding((*path, key), f"`{key}` needs `format: hub`", getattr(spec, key), at="key")
+        if not spec.train:
+            remedy = "Give `train`, or `from` with a data set's name." if path[0] == "tasks" else "Give `train`."
+            yield Finding(path, f"`{here}` has no rows to train on", remedy=remedy, at="key")
+    if spec.words is not None:
+        for key in ("text", "pair"):
+            if getattr(spec, key) is not None:
+                rule = f"`words` and `{key}` exclude each other: rows come as words or as text"
+                yield Finding((*path, key), rule, getattr(spec, key), at="key")
+    for part in ("dev", "test"):
+        if part in spec.split and getattr(spec, part) is not None:
+            yield Finding((*path, "split", part), f"`{here}.{part}` has files already", str(spec.split[part]), at="key")
+    if sum(spec.split.values()) >= 1:
+        yield Finding((*path, "split"), "the shares set aside leave nothing to train on", at="key")
+
+
+def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) -> Iterator[Finding]:
+    path: KeyPath = ("tasks", name, "data")
+    known = _names(root, "data")
+    if task.data.from_ is None:
+        yield from _data(path, task.data, formats)
+        if name in known:
+            yield Finding(path[:2], "a data set has the name of a task with data of its own", name, at="key")
+        return
+    if task.data.from_ not in known:
+        yield _absent((*path, "from"), "no data set has this name", task.data.from_, known)
+    for key in sorted(task.data.model_fields_set - _FROM_KEYS):
+        remedy = f"Set it in `{dotted(('data', task.data.from_))}`." if key in DataSpec.model_fields else ""
+        yield Finding((*path, key), "beside `from` only `label` and `missing` may stand", key, remedy=remedy, at="key")
+
+
+def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
+    """Labels once each, and weights only for labels that there are; a range that is not empty."""
+    path: KeyPath = ("tasks", name)
+    labels: list[str] = getattr(task, "labels", None) or []
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            yield Finding((*path, "labels", i), "the label is given twice", label)
+    weights = getattr(task, "class_weights", None)
+    for label in weights if labels and isinstance(weights, dict) else ():
+        if label not in labels:
+            yield _absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
+    if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
+        yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
+
+
+# mixture and training -----------------------------------------------------------------------------------------------
+
+
+def _mixture(recipe: Recipe, root: Node) -> Iterator[Finding]:
+    mixture, known = recipe.mixture, _datasets(recipe, root)
+    by_shares = mixture.sampling == "shares"
+    for name in mixture.shares:
+        if name not in known:
+            yield _absent(("mixture", "shares", name), "no data set has this name", name, known, at_key=True)
+    if by_shares and not sum(mixture.shares.values()):
+        rule = "the shares sum to zero" if mixture.shares else "`sampling: shares` needs the key 'shares'"
+        yield Finding(("mixture", "shares" if mixture.shares else "sampling"), rule)
+    if mixture.shares and not by_shares:
+        rule = "`shares` have an effect only with `sampling: shares`"
+        yield Finding(("mixture", "shares"), rule, mixture.sampling, at="key")
+    if isinstance(mixture.epoch, int) and mixture.epoch < 1:
+        yield Finding(("mixture", "epoch"), "an epoch has at least one round", str(mixture.epoch))
+    if isinstance(mixture.epoch, str) and mixture.epoch not in ("pass", *known):
+        choices = ["pass", *known]
+        yield _absent(("mixture", "epoch"), "an epoch is a number, 'pass' or a data set's name", mixture.epoch, choices)
+    if isinstance(mixture.tasks_per_step, int) and mixture.tasks_per_step > max(1, len(known)):
+        rule = f"a round cannot hold more batches than there are data sets ({len(known)})"
+        yield Finding(("mixture", "tasks_per_step"), rule, str(mixture.tasks_per_step))
+
+
+def _training(recipe: Recipe, root: Node) -> Iterator[Finding]:
+    training, epoch = recipe.training, recipe.mixture.epoch
+    choices = ["average", *_names(root, "tasks")]
+    if training.select not in choices:
+        yield _absent(("training", "select"), "`select` is 'average' or a task's name", training.select, choices)
+    steps = training.steps
+    if steps is None and isinstance(epoch, int):
+        steps = max(1, training.epochs * epoch // training.accumulate)
+    if steps is not None and training.schedule.warmup >= 1 and training.schedule.warmup > steps:
+        rule = f"the warm-up is longer than the run, which has {steps} steps"
+        yield Finding(("training", "schedule", "warmup"), rule, f"{training.schedule.warmup:g}")

@@ -1,0 +1,146 @@
+"""From a recipe file to a `Recipe`: extends, overrides, defaults, schema, rules; every mistake found, each with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from manyheads.config.check import check, warnings_of
+from manyheads.config.defaults import check_types, merge_defaults
+from manyheads.config.dump import dump
+from manyheads.config.explain import explain
+from manyheads.config.node import Finding, KeyPath, Node, from_python, overlay
+from manyheads.config.overrides import apply_overrides, retyped
+from manyheads.config.recipe import Recipe
+from manyheads.config.source import read_source
+from manyheads.errors import Problem, RecipeError
+
+_SHOWN = 20  # problems of one message
+_ROUNDS = 4  # how often mistakes are cut out so that the rules can run on the rest
+
+Plugins = Mapping[str, Collection[str]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe that holds, and what it was made from.
+
+    `path` and `text` are the file as given; for plain values `path` is None and `text` the dump. `data` is the resolved tree
+    of plain values: extended, overridden, defaults merged, which is why neither `extends` nor `defaults` is in it.
+    `warnings` are sentences about what has no effect.
+    """
+
+    recipe: Recipe
+    path: Path | None
+    text: str
+    data: dict[str, Any]
+    warnings: tuple[str, ...]
+    root: Node
+
+    def where(self, path: KeyPath) -> str:
+        """Where a value comes from: `file:line:column`, `override 'a.b=c'`, either after `defaults `, or `not given`.
+
+        What stands nowhere has the schema's own default.
+        """
+        node = self.root.find(path)
+        return "not given" if node is None else f"{node.given} {node.place}".strip()
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Loaded:
+    """Read a recipe and resolve it.
+
+    `overrides` are `key.path=value`. `plugins` holds the types that plug-ins bring, under "module", "task" and "reader"
+    (file formats); any other type that is not built in is an error. Raises RecipeError with every mistake.
+    """
+    source = read_source(path)
+    root = apply_overrides(_extended(source.root, Path(path)), overrides)
+    root, recipe, warnings = _resolved(root, plugins or {})
+    return Loaded(recipe, Path(path), source.text, root.plain(), warnings, root)
+
+
+def recipe_from(data: Mapping[str, Any], plugins: Plugins | None = None) -> Loaded:
+    """The recipe that plain Python values describe, resolved as a file's is; places in errors are dotted keys.
+
+    Files in it are relative to the working directory. Raises RecipeError with every mistake.
+    """
+    root = from_python(data)
+    if root.child("extends") is not None:
+        raise RecipeError(Problem("only a recipe in a file can extend another", "extends"))
+    root, recipe, warnings = _resolved(root, plugins or {})
+    return Loaded(recipe, None, dump(recipe), root.plain(), warnings, root)
+
+
+def _extended(root: Node, path: Path) -> Node:
+    """The tree over that of the recipe which it extends, if any."""
+    extends = root.child("extends")
+    if extends is None or extends.value is None:
+        return root
+    if not isinstance(extends.value, str):
+        raise RecipeError(Problem("`extends` must be the path of one recipe", extends.place, extends.raw or None))
+    file = path.parent / extends.value
+    if not file.is_file():
+        raise RecipeError(Problem("`extends` names a file that is not there", extends.place, str(file)))
+    base = read_source(file).root
+    further = base.child("extends")
+    if further is not None:
+        remedy = f"It is extended at {extends.place}; write both into one file."
+        raise RecipeError(Problem("a recipe that is extended cannot extend another", further.key, further.raw, remedy=remedy))
+    return overlay(base, root).without(("extends",))
+
+
+def _resolved(root: Node, plugins: Plugins) -> tuple[Node, Recipe, tuple[str, ...]]:
+    root, findings, warnings = merge_defaults(root)
+    typed, wrong_types = check_types(root, plugins)
+    recipe, wrong_values, typed = _validated(typed)
+    schema = [*findings, *wrong_types, *wrong_values]
+    rest = recipe or _remainder(typed, wrong_values)
+    rules = check(rest, root, plugins) if rest is not None else []
+    findings = [*schema, *(f for f in rules if not _waits(f, schema))]
+    if findings or recipe is None:
+        _refuse(findings, root)
+    return typed, recipe, (*warnings, *warnings_of(recipe, typed))
+
+
+def _validated(root: Node) -> tuple[Recipe | None, list[Finding], Node]:
+    """The recipe, or what the schema has against it; the tree with overrides typed as text where text is wanted."""
+    try:
+        return Recipe.model_validate(root.plain()), [], root
+    except ValidationError as error:
+        findings = explain(error, root)
+    again = retyped(root, findings)
+    return _validated(again) if again is not None else (None, findings, root)
+
+
+def _remainder(root: Node, findings: Sequence[Finding]) -> Recipe | None:
+    """What is left of a recipe when its mistakes are cut out, for the rules to run on; None when nothing is."""
+    for _ in range(_ROUNDS):
+        for finding in sorted(findings, key=lambda f: len(f.path), reverse=True):
+            path = finding.path[:-1] if finding.missing else finding.path
+            if not path:
+                return None
+            root = root.without(path)
+        recipe, findings, root = _validated(root)
+        if recipe is not None:
+            return recipe
+    return None
+
+
+def _waits(finding: Finding, schema: Sequence[Finding]) -> bool:
+    """Whether a rule is about a section in which a key is wrong: it may hold once that is mended."""
+    return any(other.path[:-1] in (finding.path, finding.path[:-1]) for other in schema if len(other.path) > 1)
+
+
+def _refuse(findings: Sequence[Finding], root: Node) -> NoReturn:
+    problems = sorted(dict.fromkeys(finding.problem(root) for finding in findings), key=_by_place)
+    more = len(problems) - _SHOWN
+    raise RecipeError(*problems[:_SHOWN], *([f"and {more} more"] if more > 0 else []))
+
+
+def _by_place(problem: Problem) -> tuple[str, int, int]:
+    located = re.fullmatch(r"(.*):(\d+):(\d+)", problem.place)
+    return (located[1], int(located[2]), int(located[3])) if located else (problem.place, 0, 0)
