@@ -1,12 +1,16 @@
-"""Scores, behind one face over scikit-learn, scipy and seqeval."""
+"""Scores: one face over scikit-learn, scipy and seqeval, computed over the schema's labels and exact over any batching.
 
-from __future__ import annotations
+    metric          what a metric is, the registry, which of two values is better
+    score           the accumulator: add batches, merge processes, compute
+    classification  accuracy, precision, recall, F, MCC, coverage, ROC-AUC
+    regression      MSE, RMSE, MAE, Pearson, Spearman
+    spans           strict precision, recall and F1 of spans
 
-from manyheads.metrics import labels as _labels
-from manyheads.metrics import numbers as _numbers
-from manyheads.metrics import tags as _tags
-from manyheads.metrics.base import METRICS, Metric, Scored
+A metric of your own joins by the decorator `metric`, or as a `Metric` under the entry point group `manyheads.metric`.
+"""
+
+from manyheads.metrics import classification, regression, spans  # noqa: F401  # importing them fills the registry
+from manyheads.metrics.metric import METRICS, Metric, Undefined, better, metric
 from manyheads.metrics.score import Score
 
-__all__ = ["METRICS", "Metric", "Score", "Scored"]
-del _labels, _numbers, _tags  # imported for the metrics that they register
+__all__ = ["METRICS", "Metric", "Score", "Undefined", "better", "metric"]

@@ -1,58 +1,162 @@
-"""Scores that add up over batches and processes: kept whole, computed at the end, so merging is exact."""
+"""Score, which collects what a task predicted and computes its metrics once, at the end."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from manyheads.metrics.base import METRICS, Scored
+from manyheads.errors import Problem, RecipeError, listed
+from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, words
+from manyheads.metrics.metric import METRICS, Metric, Need, Undefined
+from manyheads.metrics.spans import extract
 
 
 class Score:
-    """Collects gold and predicted values of one task.
+    """The metrics of one task over all items that were added, whatever the batches and the order they came in.
 
-    `names` are metrics; `labels` and `scheme` are those of the task. Raises RecipeError for a name nobody registered.
+    All items are kept, since F1, correlation and ROC-AUC of a whole are not means over its batches. The state is lists,
+    so a Score can be pickled, gathered from all processes and merged.
+
+    >>> score = Score(["accuracy", "f1_macro"], labels=["no", "yes"])
+    >>> score.add(["no", "yes"], ["no", "no"])
+    >>> score.add([None, "yes"], ["no", "yes"])
+    >>> {name: round(value, 3) for name, value in score.compute().items()}
+    {'accuracy': 0.667, 'f1_macro': 0.667}
     """
 
-    def __init__(self, names: Sequence[str], labels: Sequence[str] = (), scheme: str = "none") -> None:
-        self.metrics = [METRICS[name] for name in names]
-        self.labels, self.scheme = tuple(labels), scheme
-        self.gold: list[Any] = []
-        self.predicted: list[Any] = []
-        self.probabilities: list[np.ndarray] = []
+    def __init__(self, metrics: Sequence[str], labels: Sequence[Any] = (), scheme: str = "none") -> None:
+        """`labels`: the schema's, all of them; empty where ids are their own names and for numbers.
+
+        `scheme`: how tags spell spans, `none` for labels and for tags that spell none. Raises RecipeError for an unknown
+        metric and for one that these labels cannot have.
+        """
+        self.metrics = tuple(metrics)
+        self.labels = tuple(labels)
+        self.scheme = scheme
+        self.gold: Items = []
+        self.predicted: Items = []
+        self.probabilities: list[list[float]] = []
+        self.undefined: dict[str, str] = {}
+        """Metric to the reason why the last `compute` gave NaN for it."""
+        _check_fit([METRICS[name] for name in self.metrics], self._possible())
 
     def __len__(self) -> int:
         return len(self.gold)
 
-    def add(self, gold: Sequence[Any], predicted: Sequence[Any], probabilities: np.ndarray | None = None) -> None:
-        """Items of one batch, `probabilities` (N, C) where there are any."""
-        if len(gold) != len(predicted):
-            raise ValueError(f"{len(gold)} gold values and {len(predicted)} predictions")
-        self.gold += list(gold)
-        self.predicted += list(predicted)
-        if probabilities is not None:
-            self.probabilities.append(probabilities)
+    def add(self, gold: Iterable[Any], predicted: Iterable[Any], probabilities: Any = None) -> None:
+        """A batch: an item a row, None where there is no label.
+
+        An item is a label, a tuple or set of labels, a number, or a list of tags, one a word. `probabilities` is (B, C).
+        Raises DataError for a label that is not in the schema, and ValueError for unequal lengths.
+        """
+        gold, predicted = plain(gold), plain(predicted)
+        rows = None if probabilities is None else np.asarray(probabilities, dtype=np.float64).tolist()
+        check_lengths(gold, predicted, rows)
+        if gold and self.gold and bool(rows) != bool(self.probabilities):
+            raise ValueError("probabilities come with every batch or with none")
+        if self.labels:
+            check_labels((*gold, *predicted), self.labels)
+        self.gold += gold
+        self.predicted += predicted
+        self.probabilities += rows or []
 
     def merge(self, other: Score) -> None:
-        """Take in what another process or batch has collected."""
-        self.gold += other.gold
-        self.predicted += other.predicted
-        self.probabilities += other.probabilities
+        """Add the items of `other`, a score of the same metrics and labels."""
+        if (self.metrics, self.labels, self.scheme) != (other.metrics, other.labels, other.scheme):
+            raise ValueError("only scores of the same metrics, labels and scheme merge")
+        self.add(other.gold, other.predicted, other.probabilities or None)
 
     def compute(self) -> dict[str, float]:
-        """Metric name to value; NaN where it is not defined, as for a correlation with a constant."""
-        if not self.gold:
-            return {m.name: math.nan for m in self.metrics}
-        probabilities = np.concatenate(self.probabilities) if self.probabilities else None
-        scored = Scored(self.gold, self.predicted, probabilities, self.labels, self.scheme)
+        """Metric to value, NaN where it is undefined; `undefined` then holds the reason.
+
+        Raises RecipeError when the items are of a kind that a metric cannot score.
+        """
+        chosen = [METRICS[name] for name in self.metrics]
+        if self.gold:
+            _check_fit(chosen, self._kinds())
         values: dict[str, float] = {}
-        for metric in self.metrics:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an undefined value is NaN or 0 here, by rule, and not a warning
-                result = metric.function(scored)
-            values |= {metric.name: float(result)} if isinstance(result, int | float) else {k: float(v) for k, v in result.items()}
+        self.undefined = {}
+        for metric in chosen:
+            for key, value in self._value(metric).items():
+                if key in values:
+                    raise RecipeError(Problem("two metrics give a value of the same name", value=key))
+                values[key] = value
         return values
+
+    def _value(self, metric: Metric) -> dict[str, float]:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported below
+                found = metric.function(*self._arguments(metric))
+        except Undefined as reason:
+            self.undefined[metric.name] = str(reason)
+            return {metric.name: math.nan}
+        values = found if isinstance(found, Mapping) else {metric.name: found}
+        for key, value in values.items():
+            if not math.isfinite(value):
+                self.undefined[key] = "its value is not finite"
+        return {key: float(value) if math.isfinite(value) else math.nan for key, value in values.items()}
+
+    def _arguments(self, metric: Metric) -> tuple[Any, Any, Any]:
+        if not self.gold:
+            raise Undefined("there are no items")
+        if metric.missing:
+            return (*words(self.gold, self.predicted), self.labels)
+        known = [i for i, (g, p) in enumerate(zip(self.gold, self.predicted, strict=True)) if g is not None and p is not None]
+        gold, predicted = [self.gold[i] for i in known], [self.predicted[i] for i in known]
+        if not known:
+            raise Undefined("no item has a label")
+        if metric.needs == "tags":
+            return (*extract(gold, predicted, self.scheme), self.labels)
+        if metric.needs == "numbers":
+            return (*ordered(gold, predicted), self.labels)
+        if metric.needs == "probabilities":
+            rows = np.asarray(self.probabilities)[known]
+            return gold, rows, self.labels or tuple(range(rows.shape[1]))
+        gold, predicted = words(gold, predicted)
+        pairs = [(g, p) for g, p in zip(gold, predicted, strict=True) if g is not None and p is not None]
+        if not pairs:
+            raise Undefined("no word has a label")
+        gold, predicted = [g for g, _ in pairs], [p for _, p in pairs]
+        return gold, predicted, self.labels or self._seen(gold, predicted)
+
+    def _seen(self, gold: Items, predicted: Items) -> tuple[Any, ...]:
+        """The labels where no schema names them: every id that has a probability, else those that occur."""
+        if self.probabilities:
+            return tuple(range(len(self.probabilities[0])))
+        return tuple(sorted({label for item in (*gold, *predicted) for label in parts(item)}))
+
+    def _possible(self) -> set[Need]:
+        """What the items may be, before any is seen."""
+        if self.scheme != "none":
+            return {"labels", "label_sets", "tags"}
+        if self.labels:
+            return {"labels", "label_sets", "probabilities"}
+        return {"labels", "label_sets", "probabilities", "numbers"}
+
+    def _kinds(self) -> set[Need]:
+        """What the items are. Whole numbers without a schema may be ids of labels as well as numbers."""
+        first = next((item for item in self.gold if item is not None), None)
+        if isinstance(first, float):
+            kinds: set[Need] = {"numbers"}
+        elif isinstance(first, tuple | set | frozenset):
+            kinds = {"label_sets"}
+        else:
+            kinds = {"labels", "label_sets"}
+        if isinstance(first, list):
+            return kinds | {"tags"}
+        if isinstance(first, int):
+            kinds |= {"numbers"}
+        if self.probabilities:
+            kinds |= {"probabilities"}
+        return self._possible() if first is None else kinds
+
+
+def _check_fit(metrics: Iterable[Metric], kinds: set[Need]) -> None:
+    strange = [m for m in metrics if m.needs not in kinds]
+    if strange:
+        rule = "the metric needs {}, which this task does not give"
+        fitting = Problem("metrics that fit: " + listed(name for name in METRICS if METRICS[name].needs in kinds))
+        raise RecipeError(*(Problem(rule.format(m.needs.replace("_", " ")), value=m.name) for m in strange), fitting)
