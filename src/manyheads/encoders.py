@@ -11,6 +11,7 @@ from manyheads.errors import Problem, ResourceError, nearest
 from manyheads.packages import KNOWN, package_path
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json")
+ENCODERS = tuple(name for name, package in KNOWN.items() if package.checked == "model.safetensors")
 _WANTED = (*FILES, "merges.txt", "spiece.model", "sentencepiece.bpe.model", "*.safetensors", "*.safetensors.index.json")
 
 
@@ -21,7 +22,7 @@ def find_encoder(name: str, base: Path = Path(), revision: str | None = None) ->
     configuration, tokenizer and safetensors are fetched. Raises MissingExtraError for a package that is not installed,
     ResourceError when nothing is found.
     """
-    if name in KNOWN:
+    if name in ENCODERS:
         return package_path(name)
     for folder in (base / name, Path(name)):
         if (folder / "config.json").is_file():
@@ -32,5 +33,5 @@ def find_encoder(name: str, base: Path = Path(), revision: str | None = None) ->
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         remedy = "name an installed package, a folder with config.json and model.safetensors, or a hub id that can be reached"
         raise ResourceError(
-            Problem(f"no encoder is found: {first}", value=name, nearest=nearest(name, KNOWN), remedy=remedy)
+            Problem(f"no encoder is found: {first}", value=name, nearest=nearest(name, ENCODERS), remedy=remedy)
         ) from error

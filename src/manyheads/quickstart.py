@@ -24,13 +24,14 @@ seed: 13
 output: quickstart/run
 
 modules:
-  encoder: {type: pretrained, name: minilm, max_length: 96}
+  encoder: {type: pretrained, name: minilm, max_length: 64}
 
 tasks:
   sentiment:                     # tweets: negative, neutral, positive
     type: classification
     path: [encoder]
-    data: {train: data/tweets.csv, text: text, label: sentiment, split: {dev: 0.02, test: 0.03}, limit: 6000}
+    data:
+      {train: data/tweets.csv, encoding: latin-1, text: text, label: sentiment, split: {dev: 0.02, test: 0.03}, limit: 6000}
     metrics: [f1_macro]
   topic:                         # news articles in folders, a folder a topic
     type: classification
@@ -43,12 +44,12 @@ tasks:
     data: {format: conll, train: data/entities.txt, split: {dev: 0.1, test: 0.2}}
     metrics: [accuracy]
 
-mixture: {sampling: temperature, temperature: 2, epoch: 300}
+mixture: {sampling: temperature, temperature: 2, epoch: 110}
 
 training:
   epochs: 3
   batch: {tokens: 1024}          # padded pieces in a batch
-  optimizer: {name: adamw, lr: 1.0e-4, head_lr: 1.0e-3}
+  optimizer: {name: adamw, lr: 2.0e-4, head_lr: 1.0e-3}
 """
 
 
@@ -81,9 +82,21 @@ def prepare(folder: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(package_path("tweets"), data / "tweets.csv")
     shutil.copyfile(package_path("tweet-entities"), data / "entities.txt")
-    shutil.copytree(package_path("bbc-news"), data / "news", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for article in sorted(package_path("bbc-news").glob("*/*.txt")):
+        copy = data / "news" / article.parent.name / article.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(_utf8(article.read_bytes()))
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     note(f"data and recipe are in {folder}")
+
+
+def _utf8(raw: bytes) -> bytes:
+    """One of the 2,225 articles is in Latin-1, the others are UTF-8."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").encode("utf-8")
+    return raw
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Registry(Generic[T]):
         if name not in self._known:
             close = nearest(name, self._known)
             hint = f"; did you mean {shown(close)}?" if close else ""
-            raise RecipeError(f"no {self.kind} is called {shown(name)}{hint} Known: {listed(self)}")
+            raise RecipeError(f"no {self.kind} is called {shown(name)} (there are: {listed(self)}){hint}")
         return self._known[name]
 
     def __contains__(self, name: object) -> bool:

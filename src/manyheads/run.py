@@ -22,6 +22,7 @@ from manyheads.card import card
 from manyheads.config.dump import dump
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
+from manyheads.data.cache import Cache
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import Interrupted, NumericsError, Problem, RecipeError
 from manyheads.facts import check_same, environment, fingerprint
@@ -119,7 +120,7 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     """
     engine = Engine(loaded.recipe.training)
     folder = output_folder(loaded)
-    assembly = assemble(loaded, folder)
+    assembly = assemble(loaded, Cache())
     with graceful() as stop:
         session = _Session(loaded, folder, assembly, engine, fresh)
         yield Started(folder, session.steps, session.state.step, assembly, (*loaded.warnings, *session.warnings))
@@ -169,6 +170,7 @@ class _Session:
             self.warnings = check_same(self.fingerprint, found.state["fingerprint"], self.folder)
             self._restore(found)
         if self.engine.main:
+            self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.finished and self.artefact.is_dir()):
                 self.journal.rewind(self.journal_lines)
             (self.folder / "recipe.yaml").write_text(self.loaded.text, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+_WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a file or pipe has room for whole tables
+
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDE)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 

@@ -60,7 +60,6 @@ def load_trunk(
     Raises ResourceError when it cannot be found, ArtefactError when its weights cannot be used.
     """
     config = _config(source, revision)
-    longest = getattr(config, "max_position_embeddings", max_length) - _position_offset(config)
     if dropout is not None:
         _set_dropout(config, dropout)
     encoder = _quietly(
@@ -69,7 +68,17 @@ def load_trunk(
         ),
         source,
     )
-    return Trunk(encoder, max_length=min(max_length, longest), freeze=freeze)
+    return Trunk(encoder, max_length=min(max_length, _longest(config)), freeze=freeze)
+
+
+def measure_encoder(source: str | Path) -> tuple[int, int]:
+    """Width D of an encoder's states and the most pieces it can read, from its configuration alone."""
+    config = _config(source, None)
+    return int(config.hidden_size), _longest(config)
+
+
+def _longest(config: PretrainedConfig) -> int:
+    return int(getattr(config, "max_position_embeddings", 2**20)) - _position_offset(config)
 
 
 def _config(source: str | Path, revision: str | None) -> PretrainedConfig:

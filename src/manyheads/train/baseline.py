@@ -40,7 +40,7 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
 
 def _targets(dataset: Dataset, task: str) -> Iterator[Tensor]:
     for start in range(0, len(dataset), _ROWS):
-        yield dataset.batch(np.arange(start, min(start + _ROWS, len(dataset)))).targets[task]
+        yield dataset.gold(task, np.arange(start, min(start + _ROWS, len(dataset))))
 
 
 def _constant(train: Dataset, task: str) -> Tensor:

@@ -95,7 +95,8 @@ class Checkpoints:
             raise NumericsError(Problem(f"step {step} is not saved, its numbers are not finite: {listed(broken[:_MOST])}"))
         text = _strict({"step": step, "aliases": aliases, "state": state})
         self._set_aside(self.path(step))
-        with writing(self.path(step), kind=KIND) as folder:
+        needed = len(text) + sum(_bytes(t) for name, t in (*weights.items(), *moments.items()) if name not in aliases)
+        with writing(self.path(step), kind=KIND, needed=needed) as folder:
             own = {name: _copy(tensor) for name, tensor in weights.items() if name not in aliases}
             save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
             del own  # one copy in memory at a time

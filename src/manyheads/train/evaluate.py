@@ -71,16 +71,16 @@ def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: 
     scores = {label: _score(model, task) for label, task in heads.items()}
     losses = torch.zeros(len(heads), 2, dtype=torch.float64)
     for rows in _batches(np.asarray(dataset.lengths)[engine.rank :: engine.world]):
-        batch = dataset.batch(rows * engine.world + engine.rank).to(engine.device)
+        mine = rows * engine.world + engine.rank
+        batch = dataset.batch(mine).to(engine.device)
         with engine.autocast():
             outputs = model.answer(batch, list(dict.fromkeys(heads.values())))
         for i, (label, task) in enumerate(heads.items()):
             target, found = batch.targets[label], outputs[task].scores
-            count = items(target)
-            if count:
+            if count := items(target):
                 losses[i] += torch.tensor([float(model.tasks[task].loss_sum(found, target)), count])
-                judged = model.tasks[task].type.judge(found, target)
-                scores[label].add(judged.gold, judged.predicted, judged.probabilities)
+            judged = model.tasks[task].type.judge(found, dataset.gold(label, mine).to(engine.device))
+            scores[label].add(judged.gold, judged.predicted, judged.probabilities)
     return _records(scores, engine.sum(losses.to(engine.device)).tolist(), dataset, engine, step)
 
 

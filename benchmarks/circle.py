@@ -1,0 +1,90 @@
+"""The circle toy: what the machinery costs when a step takes a third of a millisecond. Peer: a bare PyTorch loop.
+
+    python benchmarks/circle.py
+
+Both take the same batches, loss, clipping, optimizer and learning rate; the peer is written as one would by hand.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from interleave import interleave, report
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import manyheads as mh
+from manyheads.config.recipe import MixtureSpec, TrainingSpec
+from manyheads.data.stream import Position, Stream
+from manyheads.train.engine import Engine
+from manyheads.train.loop import State, train
+from manyheads.train.optim import make_optimizer
+
+BLOCK = 200  # steps in a turn
+SPEC = TrainingSpec.model_validate(
+    {"steps": 10_000_000, "batch": {"rows": 32}, "optimizer": {"lr": 5e-3}, "schedule": {"name": "constant", "warmup": 0.0}, "threads": 1}
+)
+
+
+def points() -> mh.TensorDataset:
+    x = torch.rand(8000, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return mh.TensorDataset({"x": x}, {"circle": (x.square().sum(1) < 0.5).long()}, name="points")
+
+
+def build() -> mh.Model:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
+    task = mh.Task("circle", ["trunk", "head"], mh.Classification())
+    return mh.Model({"trunk": trunk, "head": nn.Linear(64, 2)}, [task])
+
+
+def manyheads(model: mh.Model, data: mh.TensorDataset) -> Iterator[int]:
+    stream = Stream({"points": data.lengths}, MixtureSpec(), SPEC.batch, 13)
+    steps = train(
+        model, {"points": data}, stream, make_optimizer(model, SPEC.optimizer), SPEC,
+        state=State(Position.start(["points"])), engine=Engine(SPEC), seed=13,
+    )  # fmt: skip
+    while True:
+        yield sum(sum(next(steps).rows.values()) for _ in range(BLOCK))
+
+
+def bare(model: mh.Model, x: Tensor, y: Tensor) -> Iterator[int]:
+    network = nn.Sequential(*model.pool["trunk"], model.pool["head"])
+    decayed = [p for p in network.parameters() if p.dim() > 1]
+    others = [p for p in network.parameters() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=5e-3, fused=True)
+    batches = endless(len(x))
+    while True:
+        rows = 0
+        for _ in range(BLOCK):
+            chosen = next(batches)
+            optimizer.zero_grad(set_to_none=True)
+            loss = cross_entropy(network(x[chosen]), y[chosen])
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            loss.item()
+            rows += len(chosen)
+        yield rows
+
+
+def endless(count: int) -> Iterator[Tensor]:
+    while True:
+        yield from torch.randperm(count).split(32)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    data, model = points(), build()
+    everything = data.batch(range(len(data)))
+    speeds = interleave(
+        {
+            "manyheads": manyheads(model, data),
+            "bare PyTorch loop": bare(copy.deepcopy(model), everything.fields["x"], everything.targets["circle"]),
+        },
+        turns=20,
+    )
+    print(report(speeds, "manyheads"))

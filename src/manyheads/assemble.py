@@ -1,0 +1,224 @@
+"""A recipe becomes data sets and a blueprint: labels give heads their widths, modules tell paths their ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan
+from manyheads.config.load import Loaded
+from manyheads.config.recipe import (
+    ClassificationTask,
+    FeedForwardModule,
+    MultilabelTask,
+    OwnModule,
+    OwnTask,
+    PoolModule,
+    PretrainedModule,
+    Recipe,
+    RegressionTask,
+    TaggingTask,
+    TaskBase,
+)
+from manyheads.data.cache import Cache
+from manyheads.data.dataset import TextDataset
+from manyheads.encoders import find_encoder
+from manyheads.errors import Problem, WiringError
+from manyheads.graph import Step
+from manyheads.model import ports_of
+from manyheads.nn.build import build_module
+from manyheads.nn.trunk import measure_encoder
+from manyheads.ports import ANY, Port
+from manyheads.prepare import Prepared, Source, encoded, prepare, sources
+from manyheads.task.base import TASKS, TaskType
+from manyheads.text.tokenize import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """All that a run needs beside settings.
+
+    train, dev, test   data sets by name
+    rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; bad rows left out
+    files              file to sha256
+    labels             task to how its labels are read
+    """
+
+    blueprint: Blueprint
+    train: Mapping[str, TextDataset]
+    dev: Mapping[str, TextDataset]
+    test: Mapping[str, TextDataset]
+    rows: Mapping[str, Mapping[str, int]]
+    cut: Mapping[str, int]
+    bad: Mapping[str, int]
+    files: Mapping[str, str]
+    labels: Mapping[str, Any]
+    label_hashes: Mapping[str, str]
+
+
+def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
+    """Read the data and resolve the model; encoded rows are kept in `cache` where one is given.
+
+    Files are relative to the recipe. Raises RecipeError, WiringError, DataError.
+    """
+    recipe, base = loaded.recipe, loaded.path.parent if loaded.path else Path()
+    pool = _Pool(recipe, base)
+    found = [prepare(source, base, recipe.seed) for source in sources(recipe)]
+    blueprint = _blueprint(recipe, pool, found)
+    by_name = {p.source.name: _encode(p, pool, cache) for p in found}
+    return Assembly(
+        blueprint=blueprint,
+        train=_split(by_name, "train"),
+        dev=_split(by_name, "dev"),
+        test=_split(by_name, "test"),
+        rows={name: {split: len(data) for split, data in splits.items()} for name, splits in by_name.items()},
+        cut={name: splits["train"].truncated for name, splits in by_name.items()},
+        bad={p.source.name: len(p.bad) for p in found},
+        files={file: digest for p in found for file, digest in p.files.items()},
+        labels={task: target.to_json() for p in found for task, target in p.targets.items()},
+        label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},
+    )
+
+
+def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict[str, TextDataset]:
+    return {name: splits[split] for name, splits in by_name.items() if split in splits}
+
+
+def _encode(prepared: Prepared, pool: _Pool, cache: Cache | None) -> dict[str, TextDataset]:
+    trunk = pool.trunk(prepared.source)
+    plan = pool.plans[trunk]
+    tokenizer = Tokenizer.load(plan.options["source"])
+    return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache).items()}
+
+
+def _blueprint(recipe: Recipe, pool: _Pool, found: Sequence[Prepared]) -> Blueprint:
+    tasks = {}
+    for prepared in found:
+        for name, task in prepared.source.tasks.items():
+            tasks[name] = _task(name, task, prepared, pool)
+    ordered = {name: tasks[name] for name in recipe.tasks}
+    used = {step.module for plan in ordered.values() for step in plan.path}
+    return Blueprint({name: plan for name, plan in pool.plans.items() if name in used}, ordered)
+
+
+def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPlan:
+    """The task with its head at the end of its path, a pool before it where the head reads vectors."""
+    options = _options(task, prepared, name)
+    kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
+    steps = [Step(s) if isinstance(s, str) else Step(s.module, tuple(s.inputs), s.name or "") for s in task.path]
+    port = pool.follow(name, steps)
+    made = TASKS[kind](**options)
+    if port.kind == "states" and made.wants == "vector":
+        steps.append(Step(pool.add(f"{task.pool}_pool", ModulePlan("pool", {"how": task.pool}))))
+        port = Port("vector", port.width)
+    if port.kind != "scores":
+        steps.append(Step(_head(name, task, made, port, pool)))
+    plan = {"reads": prepared.source.reads, "weight": task.weight, "patience": task.patience}
+    return TaskPlan(kind, tuple(steps), options, metric=task.metric or made.metric, metrics=tuple(task.metrics), **plan)
+
+
+def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) -> str:
+    if port.kind != made.wants or port.width is None:
+        rule = f"the head of a {task.type} task reads {made.wants}, but the path gives {port}"  # type: ignore[attr-defined]
+        raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
+    kind = "row_head" if made.wants == "vector" else "word_head"
+    options = {"width": port.width, "classes": made.outputs, "dropout": task.dropout}
+    return pool.add(f"{name}_head", ModulePlan(kind, options))
+
+
+def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
+    """Keyword arguments of the task's type, labels included."""
+    labels = getattr(prepared.targets[name], "labels", None)
+    names = list(labels.names) if labels else []
+    match task:
+        case ClassificationTask():
+            weights = _class_weights(task, prepared, name, names)
+            return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing}
+        case MultilabelTask():
+            return {"labels": names, "threshold": task.threshold}
+        case RegressionTask():
+            return {"low": task.low, "high": task.high}
+        case TaggingTask():
+            return {"labels": names, "scheme": task.scheme}
+        case OwnTask():
+            return {**task.options, **({"labels": names} if names else {})}
+    raise TypeError(f"no such task: {type(task).__name__}")
+
+
+def _class_weights(task: ClassificationTask, prepared: Prepared, name: str, labels: list[str]) -> list[float] | None:
+    """A weight a label; `balanced` makes each label's rows count the same, with 1 on average over the rows."""
+    if task.class_weights is None:
+        return None
+    if task.class_weights == "balanced":
+        targets = [prepared.targets[name].target(row) for row in prepared.rows["train"]]
+        known = [t for t in targets if t is not None]
+        return [len(known) / (len(labels) * max(known.count(i), 1)) for i in range(len(labels))]
+    unknown = [label for label in task.class_weights if label not in labels]
+    if unknown:
+        problems = [Problem("no such label", f"tasks.{name}.class_weights", label) for label in unknown]
+        raise WiringError(*problems)
+    return [task.class_weights.get(label, 1.0) for label in labels]
+
+
+class _Pool:
+    """Modules of the recipe, planned as paths reach them, since some take their width from what comes before."""
+
+    def __init__(self, recipe: Recipe, base: Path) -> None:
+        self.recipe, self.base = recipe, base
+        self.plans: dict[str, ModulePlan] = {}
+        self.gives: dict[str, Port] = {}
+
+    def add(self, name: str, plan: ModulePlan) -> str:
+        """A module that assembling brings; the same one may be added again."""
+        if name in self.recipe.modules or self.plans.setdefault(name, plan) != plan:
+            rule = f"the module name {name!r} is wanted twice: by the recipe and for {plan.type} {dict(plan.options)}"
+            raise WiringError(Problem(rule, f"modules.{name}", name, remedy="give the recipe's module another name"))
+        return name
+
+    def trunk(self, source: Source) -> str:
+        """The pretrained module that reads a data set: the first step of all its tasks."""
+        first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
+        if len(first) == 1 and isinstance(self.recipe.modules[next(iter(first))], PretrainedModule):
+            return next(iter(first))
+        rule = f"the tasks of data set {source.name!r} must begin with one pretrained module, found {sorted(first) or 'no path'}"
+        raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
+
+    def follow(self, task: str, steps: Sequence[Step]) -> Port:
+        """Plan every module on a path; what the last one gives."""
+        port = Port("tokens")
+        results: dict[str, Port] = {}
+        for step in steps:
+            first = step.inputs[0] if step.inputs else None
+            before = port if first is None else results.get(first, Port("tokens"))
+            port = self._plan(step.module, before, task)
+            results[step.result] = port
+        return port
+
+    def _plan(self, name: str, before: Port, task: str) -> Port:
+        if name in self.gives and self.plans[name].type != "pool":
+            return self.gives[name]
+        spec = self.recipe.modules[name]
+        match spec:
+            case PretrainedModule():
+                source = find_encoder(spec.name, self.base, spec.revision)
+                width, longest = measure_encoder(source)
+                options = {"source": str(source), "max_length": min(spec.max_length, longest), "freeze": spec.freeze}
+                self._put(name, ModulePlan("pretrained", {**options, "dropout": spec.dropout}), Port("states", width))
+            case PoolModule():
+                self._put(name, ModulePlan("pool", {"how": spec.how}), Port("vector", before.width))
+            case FeedForwardModule():
+                if before.kind not in ("states", "vector") or before.width is None:
+                    rule = f"module {name!r} reads states or vectors, but its input gives {before}"
+                    raise WiringError(Problem(rule, f"tasks.{task}.path"))
+                options = {"kind": before.kind, "width_in": before.width, "width": spec.width}
+                options |= {"activation": spec.activation, "dropout": spec.dropout}
+                self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
+            case OwnModule():
+                gives = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed)).gives
+                self._put(name, ModulePlan(spec.type, spec.options), gives or ANY)
+        return self.gives[name]
+
+    def _put(self, name: str, plan: ModulePlan, gives: Port) -> None:
+        self.plans[name], self.gives[name] = plan, gives

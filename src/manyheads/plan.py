@@ -1,0 +1,105 @@
+"""What a run would do, before it does it: rows, labels, lengths, updates of each task, parameters, memory. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from manyheads.assemble import Assembly
+from manyheads.config.recipe import Recipe
+from manyheads.data.stream import Position, Stream
+from manyheads.model import Model
+from manyheads.train.loop import rounds_in, steps_in
+
+_MOMENTS = 2  # numbers that Adam keeps for a parameter
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """One data set: rows by split, pieces a row (median, 99th percentile, longest), and what training takes from it.
+
+    cut      training rows that are longer than the encoder's limit
+    batches  of one pass; updates, seen, passes and tokens are those of the whole run
+    """
+
+    tasks: tuple[str, ...]
+    rows: Mapping[str, int]
+    median: int
+    p99: int
+    longest: int
+    cut: int
+    batches: int
+    updates: int
+    seen: int
+    passes: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The run. Bytes are estimates: weights, gradient and moments, and one checkpoint on disk."""
+
+    datasets: Mapping[str, DatasetPlan]
+    labels: Mapping[str, int]
+    unlabelled: Mapping[str, int]
+    bad_rows: Mapping[str, int]
+    steps: int
+    rounds: int
+    parameters: int
+    trainable: int
+    state_bytes: int
+    checkpoint_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
+    """Goes through every draw of the run, without a tensor; so the numbers of updates are exact, not estimates."""
+    lengths = {name: data.lengths for name, data in assembly.train.items()}
+    stream = Stream(lengths, recipe.mixture, recipe.training.batch, recipe.seed)
+    rounds = rounds_in(stream, recipe.training)
+    updates: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    for draws, _ in islice(stream.rounds(Position.start(list(lengths))), rounds):
+        for draw in draws:
+            updates[draw.dataset] += 1
+            seen[draw.dataset] += len(draw.rows)
+            tokens[draw.dataset] += int(lengths[draw.dataset][draw.rows].sum())
+    datasets = {
+        name: DatasetPlan(
+            tasks=data.tasks,
+            rows=assembly.rows[name],
+            median=int(np.median(lengths[name])),
+            p99=int(np.percentile(lengths[name], 99)),
+            longest=int(lengths[name].max()),
+            cut=assembly.cut[name],
+            batches=stream.batches(name, 0),
+            updates=updates[name],
+            seen=seen[name],
+            passes=round(seen[name] / len(data), 2),
+            tokens=tokens[name],
+        )
+        for name, data in assembly.train.items()
+    }
+    parameters = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    state = 4 * (parameters + trainable * (1 + _MOMENTS))
+    return Plan(
+        datasets=datasets,
+        labels={name: task.type.outputs for name, task in model.tasks.items()},
+        unlabelled={t: int((data.items(t) == 0).sum()) for data in assembly.train.values() for t in data.tasks},
+        bad_rows=assembly.bad,
+        steps=steps_in(stream, recipe.training),
+        rounds=rounds,
+        parameters=parameters,
+        trainable=trainable,
+        state_bytes=state,
+        checkpoint_bytes=4 * (parameters + trainable * _MOMENTS),
+    )

@@ -1,0 +1,123 @@
+"""The data of a recipe: files read, rows set aside, labels counted, texts encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from manyheads.config.recipe import DataSpec, MultilabelTask, OwnTask, Recipe, RegressionTask, TaggingTask, TaskBase
+from manyheads.data.cache import Cache, key, schema, to_table
+from manyheads.data.dataset import TextDataset
+from manyheads.data.encode import InputSpec, encode
+from manyheads.data.labels import LabelMap
+from manyheads.data.read import BadRow, Split, read_rows, require_column, split_rows
+from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
+from manyheads.errors import DataError, Problem
+from manyheads.task.base import TASKS
+from manyheads.text.tokenize import Tokenizer
+from manyheads.types import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set of the recipe and the tasks that learn from it: a named one, or a task's own, of the task's name."""
+
+    name: str
+    spec: DataSpec
+    tasks: Mapping[str, TaskBase]
+
+    @property
+    def reads(self) -> str:
+        """text, pair or words."""
+        return "words" if self.inputs.words else "pair" if self.inputs.pair else "text"
+
+    @property
+    def inputs(self) -> InputSpec:
+        """The input columns; where none is named, `words` for data that are tagged and else `text`."""
+        spec = self.spec
+        if spec.words is not None:
+            return InputSpec(words=spec.words)
+        if spec.text is not None or spec.pair is not None:
+            return InputSpec(text=spec.text or "text", pair=spec.pair)
+        tagged = spec.format == "conll" or any(isinstance(task, TaggingTask) for task in self.tasks.values())
+        return InputSpec(words="words") if tagged else InputSpec(text="text")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Rows of a source by split, the fitted target of each task, sha256 by file, and the rows that were left out."""
+
+    source: Source
+    rows: Mapping[Split, list[Row]]
+    targets: Mapping[str, KnownTarget]
+    files: Mapping[str, str]
+    bad: tuple[BadRow, ...]
+
+
+def sources(recipe: Recipe) -> list[Source]:
+    """The data sets in the order of the tasks; tasks that name one data set share a source."""
+    shared: dict[str, dict[str, TaskBase]] = {}
+    found: dict[str, DataSpec] = {}
+    for name, task in recipe.tasks.items():
+        home = task.data.from_ or name
+        found[home] = recipe.data[home] if task.data.from_ else task.data
+        shared.setdefault(home, {})[name] = task
+    return [Source(name, spec, shared[name]) for name, spec in found.items()]
+
+
+def prepare(source: Source, base: Path, seed: int) -> Prepared:
+    """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns and labels."""
+    spec = source.spec
+    read = read_rows(spec, "train", base)
+    rows: dict[Split, list[Row]] = split_rows(read.rows, spec, seed)
+    files, bad = list(read.files), list(read.bad)
+    named: tuple[tuple[Split, object], ...] = (("dev", spec.dev), ("test", spec.test))
+    for split, names in named:
+        if names:
+            more = read_rows(spec, split, base)
+            rows[split] = more.rows
+            files += more.files
+            bad += more.bad
+    for task in source.tasks:
+        for column in source.inputs.columns:
+            require_column(rows["train"], column, task)
+    targets = {name: _target(name, task, source).fit(rows["train"]) for name, task in source.tasks.items()}
+    return Prepared(source, rows, targets, {f.path: f.sha256 for f in files}, tuple(bad))
+
+
+def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None) -> dict[Split, TextDataset]:
+    """The data set of each split, from the cache where the same rows were encoded before; without one, in memory."""
+    inputs, targets = prepared.source.inputs, prepared.targets
+    columns = schema(targets)
+    found: dict[Split, TextDataset] = {}
+    for split, rows in prepared.rows.items():
+        build = partial(encode, rows, inputs, tokenizer, targets, max_length)
+        if cache is None:
+            table = to_table(build(), columns)
+        else:
+            table = cache.load_or_build(key(rows, inputs, tokenizer, targets, max_length), columns, build)
+        found[split] = TextDataset(prepared.source.name, split, table)
+    return found
+
+
+def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
+    """How the task's label column is read. Its default name is `label`, for tags `tags`."""
+    missing = tuple(task.data.missing or source.spec.missing)
+    declared = getattr(task, "labels", None)
+    labels = LabelMap(tuple(declared)) if declared else None
+    kind = TASKS[task.type].target if isinstance(task, OwnTask) else ""  # type: ignore[attr-defined]  # a plug-in's class says
+    if isinstance(task, TaggingTask) or kind == "tags":
+        if source.inputs.words is None:
+            rule = "tags are learned a word at a time, but the data set has no column of words"
+            raise DataError(Problem(rule, f"tasks.{name}.data", remedy="name it under `words`"))
+        scheme = getattr(task, "scheme", "none")
+        return TagTarget(name, task.data.label or "tags", words=source.inputs.words, scheme=scheme, missing=missing, labels=labels)
+    column = task.data.label or "label"
+    if isinstance(task, MultilabelTask) or kind == "multilabel":
+        return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)
+    if isinstance(task, RegressionTask) or kind == "number":
+        low, high = getattr(task, "low", None), getattr(task, "high", None)
+        return NumberTarget(name, column, low=low, high=high, missing=missing)
+    return ClassTarget(name, column, missing=missing, labels=labels)
