@@ -142,7 +142,8 @@ def test_cut_counts_the_pieces_that_did_not_fit(small: Tokenizer) -> None:
 
 def test_exactly_full_is_not_cut(small: Tokenizer) -> None:
     (pieces,) = small.encode_texts(["a b c"], None, 5)
-    assert pieces.cut == 0 and len(pieces.ids) == 5
+    assert pieces.cut == 0
+    assert len(pieces.ids) == 5
 
 
 @given(one=st.integers(0, 40), two=st.integers(0, 40), room=st.integers(1, 40))
@@ -156,7 +157,8 @@ def test_longest_first_equals_the_library(one: int, two: int, room: int) -> None
 
 def test_long_pairs_cost_no_more_than_their_length(small: Tokenizer) -> None:
     (pieces,) = small.encode_texts(["a " * 20_000], ["b " * 20_000], 64)
-    assert len(pieces.ids) == 64 and pieces.cut == 40_000 - 61
+    assert len(pieces.ids) == 64
+    assert pieces.cut == 40_000 - 61
 
 
 def test_the_order_of_rows_survives_chunks(small: Tokenizer) -> None:
@@ -168,7 +170,8 @@ def test_the_order_of_rows_survives_chunks(small: Tokenizer) -> None:
 
 def test_two_words_are_words_and_not_a_pair(small: Tokenizer) -> None:
     (pieces,) = small.encode_words([["a", "b"]], 8)
-    assert pieces.types == (0, 0, 0, 0) and pieces.words == (1, 2)
+    assert pieces.types == (0, 0, 0, 0)
+    assert pieces.words == (1, 2)
 
 
 def test_a_byte_level_tokenizer_sees_each_word_after_a_space() -> None:
@@ -194,7 +197,8 @@ def test_no_room_for_text_is_an_error(small: Tokenizer) -> None:
 
 def test_truncation_and_padding_of_the_file_are_ignored(minilm: Tokenizer) -> None:
     short, long = minilm.encode_texts(["a", "word " * 300], None, 512)
-    assert len(short.ids) == 3 and len(long.ids) == 302
+    assert len(short.ids) == 3
+    assert len(long.ids) == 302
 
 
 def test_the_fingerprint_is_that_of_the_definition(folder: Path, minilm: Tokenizer, small: Tokenizer, tmp_path: Path) -> None:

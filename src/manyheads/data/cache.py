@@ -1,0 +1,152 @@
+"""Examples on disk: one Arrow file for each content, memory-mapped, so that memory does not grow with the data.
+
+    ids list<int32>  types list<int8>  words list<int32>  cut int32  length int32  path dictionary  line int64
+    target.<task>    as the task's target says (`TaskTarget.arrow`), null where the label is missing
+
+A file's name is the hash of all that decides its content. It is written under another name, synced, and renamed: whoever
+finds it finds it whole, and of two writers the last one wins with the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import tokenizers
+
+from manyheads.data.encode import InputSpec
+from manyheads.data.targets import TaskTarget
+from manyheads.errors import Problem, ResourceError
+from manyheads.text.tokenize import Tokenizer
+from manyheads.types import Example, Row
+
+FORMAT = 1
+TARGET = "target."  # prefix of a target's column
+_ROWS = 16_384  # in a record batch: what the writer holds in memory
+_KEY = b"manyheads.key"
+
+
+def key(
+    rows: Sequence[Row], inputs: InputSpec, tokenizer: Tokenizer, targets: Mapping[str, TaskTarget], max_length: int
+) -> str:
+    """sha256 of all that decides the examples: columns that are read, places, tokenizer and its library, targets."""
+    digest = hashlib.sha256()
+    settings = (FORMAT, tokenizers.__version__, tokenizer.fingerprint, inputs, max_length)
+    digest.update(repr((*settings, [(task, t.fingerprint) for task, t in targets.items()])).encode())
+    columns = [*inputs.columns, *(target.column for target in targets.values())]
+    for row in rows:
+        read = [row.values.get(column) for column in columns]
+        digest.update(repr((row.place.path, row.place.line, read)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def schema(targets: Mapping[str, TaskTarget]) -> pa.Schema:
+    """Columns of the table of examples with these targets."""
+    numbers = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "words": pa.list_(pa.int32()), "cut": pa.int32()}
+    place = {"length": pa.int32(), "path": pa.dictionary(pa.int32(), pa.string()), "line": pa.int64()}
+    return pa.schema({**numbers, **place, **{TARGET + task: target.arrow for task, target in targets.items()}})
+
+
+def to_table(examples: Iterable[Example], columns: pa.Schema) -> pa.Table:
+    """The examples as a table in memory."""
+    return pa.Table.from_batches(_record_batches(examples, columns), columns).unify_dictionaries()
+
+
+def default_folder() -> Path:
+    """MANYHEADS_CACHE, else the user's folder for caches."""
+    if named := os.environ.get("MANYHEADS_CACHE"):
+        return Path(named)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "manyheads"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "manyheads" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyheads"
+
+
+class Cache:
+    """A folder of encoded data sets. It may be deleted at any time; what is missing is built again."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = default_folder() if folder is None else folder
+
+    def load_or_build(self, key: str, columns: pa.Schema, build: Callable[[], Iterable[Example]]) -> pa.Table:
+        """The table under `key`, memory-mapped; `build` makes one that is not there. ResourceError if it cannot be written."""
+        path = self.folder / f"{key}.arrow"
+        found = _load(path, key)
+        if found is not None:
+            return found
+        examples = build()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, key, columns, examples)
+        except OSError as error:
+            remedy = "Make room, or name another folder in the environment variable MANYHEADS_CACHE."
+            raise ResourceError(Problem(f"the cache cannot be written: {error}", str(path), remedy=remedy)) from error
+        found = _load(path, key)
+        if found is None:
+            raise ResourceError(Problem("the cache was written, but cannot be read", str(path)))
+        return found
+
+
+def _load(path: Path, key: str) -> pa.Table | None:
+    """The table in a file that is whole and is what its name says; None otherwise."""
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowException):
+        return None
+    metadata = table.schema.metadata or {}
+    return table if metadata.get(_KEY) == key.encode() else None
+
+
+def _write(path: Path, key: str, columns: pa.Schema, examples: Iterable[Example]) -> None:
+    temporary = path.with_name(f".{path.stem[:16]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            _write_batches(file, columns.with_metadata({_KEY: key}), examples)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if sys.platform != "win32":  # the rename itself is on the disk only when its folder is
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_batches(file: IO[bytes], columns: pa.Schema, examples: Iterable[Example]) -> None:
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    with pa.ipc.new_file(file, columns, options=options) as writer:
+        for batch in _record_batches(examples, columns):
+            writer.write_batch(batch)
+
+
+def _record_batches(examples: Iterable[Example], columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Batches whose path dictionaries each begin with the one before, as a file wants it."""
+    paths: dict[str, int] = {}
+    tasks = [name.removeprefix(TARGET) for name in columns.names if name.startswith(TARGET)]
+    source = iter(examples)
+    while chunk := list(islice(source, _ROWS)):
+        indices = pa.array([paths.setdefault(e.place.path, len(paths)) for e in chunk], pa.int32())
+        found = {
+            "ids": [e.ids for e in chunk],
+            "types": [e.types for e in chunk],
+            "words": [e.words for e in chunk],
+            "cut": [e.cut for e in chunk],
+            "length": [len(e.ids) for e in chunk],
+            "path": pa.DictionaryArray.from_arrays(indices, pa.array(list(paths), pa.string())),
+            "line": [e.place.line for e in chunk],
+            **{TARGET + task: [e.targets[task] for e in chunk] for task in tasks},
+        }
+        yield pa.record_batch(
+            [pa.array(found[f.name], f.type) if f.name != "path" else found["path"] for f in columns], columns
+        )

@@ -1,0 +1,90 @@
+"""The face of a data set to streams and training, and the data set that an encoded table is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from manyheads.data.collate import Collator
+from manyheads.types import Batch, Place
+
+
+class Dataset(Protocol):
+    """Rows with the label sets of one task or more. Rows are numbered from 0.
+
+    name     as in the keys of its scores, task/name/split/metric
+    split    train, dev, test or a name of the user's
+    tasks    the label sets, each named like the task that learns from it
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def split(self) -> str: ...
+
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64, what each row costs in a batch that pads to its longest row."""
+        ...
+
+    def items(self, task: str) -> np.ndarray:
+        """(N,) int64, supervised items of each row: what the target of a batch counts, row by row."""
+        ...
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
+        """The rows, in their order."""
+        ...
+
+    def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor:
+        """The targets to score predictions against: those of `batch`, and those of words that did not fit as well."""
+        ...
+
+
+class TextDataset:
+    """Encoded texts (`manyheads.data.cache`), with one target column a task; the field of its batches is `text`."""
+
+    def __init__(self, name: str, split: str, table: pa.Table) -> None:
+        self.name, self.split, self.table = name, split, table
+        self._collate = Collator(name, table)
+        self._items: dict[str, np.ndarray] = {}
+        self.tasks = tuple(self._collate.targets)
+        self.lengths = table["length"].to_numpy().astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def items(self, task: str) -> np.ndarray:
+        """(N,) 1 for a row with a label and 0 for one without; of tags the number that are there and whose word fits."""
+        if task not in self._items:
+            self._items[task] = self._collate.scored(task)
+        return self._items[task]
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
+        return self._collate(rows)
+
+    def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor:
+        return self._collate.gold(task, rows)
+
+    def place(self, row: int) -> Place:
+        """Where a row came from."""
+        return Place(self.table["path"][row].as_py(), self.table["line"][row].as_py())
+
+    @property
+    def truncated(self) -> int:
+        """How many rows did not fit whole."""
+        return int(np.count_nonzero(self.cut))
+
+    @property
+    def cut(self) -> np.ndarray:
+        """(N,) int64, how many pieces of each row did not fit."""
+        return np.asarray(self.table["cut"].to_numpy(), np.int64)

@@ -1,0 +1,341 @@
+"""Labels become numbers: one class for each kind of target.
+
+    kind         a row's label                                    its target                 in a batch
+    class        text, a whole number, true or false              index of the label         (B,) int64
+    multilabel   text with a separator, or a list of labels       0 or 1 for each label      (B, C) float32
+    number       a number, or text that spells one                the number                 (B,) float32
+    tags         a list of tags, one a word                       index for each word        (B, W) int64
+
+A target is frozen: `fit` gives one that knows the labels of the training rows, or keeps those that were declared. A missing
+label (null, an absent key, a declared text) has the target None; whatever else does not fit is a DataError at its line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
+
+import pyarrow as pa
+
+from manyheads.data.labels import Found, LabelMap, is_missing, kind_of, label_text
+from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
+from manyheads.text.tags import Scheme, spans
+from manyheads.types import IGNORE, Row, Target, Value
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_LARGEST = 3.4028234663852886e38  # of float32; what is larger would train as infinity
+
+
+class TaskTarget(Protocol):
+    """What encoding and the cache know of a target."""
+
+    @property
+    def column(self) -> str:
+        """The label column."""
+        ...
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """How the cache holds it: int64, float64, a list of int8 of fixed size (multilabel) or a list of int32 (tags)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides a row's target."""
+        ...
+
+    def target(self, row: Row) -> Target:
+        """The target of a row, None where its label is missing. DataError for a label that breaks a rule."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """A label column of a task, and the texts in it that mean "no label"."""
+
+    task: str
+    column: str
+    missing: tuple[str, ...] = field(default=(), kw_only=True)
+    kind: ClassVar[str]
+
+    def labelled(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Value]]:
+        """The rows that have a label, with it. DataError where the column is not there or no row has a label."""
+        require_column(rows, self.column, f"task {self.task}")
+        empty = True
+        for row in rows:
+            value = row.values.get(self.column)
+            if not is_missing(value, self.missing):
+                empty = False
+                yield row, value
+        if empty:
+            raise DataError(Problem(f"task {self.task}: no row has a label in column {shown(self.column)}", rows[0].place.path))
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """All of the target, for `target_from_json`."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"kind": self.kind, **{n: v.to_json() if isinstance(v, LabelMap) else v for n, v in values.items()}}
+
+    def problem(self, row: Row, rule: str, value: Value, remedy: str = "") -> Problem:
+        text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+        return Problem(f"task {self.task}: {rule}", str(row.place), text, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named(_Labelled):
+    """A target whose labels have names; `labels` is None until they are declared or fitted."""
+
+    labels: LabelMap | None = field(default=None, kw_only=True)
+
+    def parts(self, row: Row, value: Value) -> Sequence[Value]:
+        """The single labels of a row."""
+        return (value,)
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """The target with the labels of `rows`, sorted, unless they were declared; `O` leads those of tags.
+
+        DataError for values that are no labels, for values of several types, and where no row has a label.
+        """
+        names, problems = _Names(self), Found()
+        for row, value in self.labelled(rows):
+            problems.collect(names.add, row, value)
+        problems.check()
+        first = "O" if self.kind == "tags" else None
+        return replace(self, labels=self.known if self.labels is not None else LabelMap.fit(names.found, first))
+
+    @property
+    def known(self) -> LabelMap:
+        """The labels. RecipeError before there are any."""
+        if self.labels is None:
+            raise RecipeError(Problem("the labels are not known yet: declare them, or call `fit` first", self.task))
+        return self.labels
+
+    def index(self, row: Row, part: Value, where: str = "") -> int:
+        """Index of one label. DataError if it is no label, or not a known one."""
+        name = label_text(part)
+        if name is None:
+            raise DataError(self.problem(row, f"a label is text, a whole number, true or false{where}", part))
+        return self.known.index(name, str(row.place), f"task {self.task}: the label is not in the schema{where}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTarget(_Named):
+    """One label a row; the target is its index."""
+
+    kind: ClassVar[str] = "class"
+    arrow: ClassVar[pa.DataType] = pa.int64()
+
+    def target(self, row: Row) -> int | None:
+        value = row.values.get(self.column)
+        return None if is_missing(value, self.missing) else self.index(row, value)
+
+
+@dataclass(frozen=True, slots=True)
+class MultilabelTarget(_Named):
+    """Any number of labels a row, as text with a separator or as a list; the target is 0 or 1 for each known label.
+
+    Empty text and an empty list say that no label holds, unless the recipe declares them missing.
+    """
+
+    separator: str = field(default="|", kw_only=True)
+    kind: ClassVar[str] = "multilabel"
+
+    def target(self, row: Row) -> tuple[int, ...] | None:
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        problems = Found(limit=sys.maxsize)
+        held = {problems.collect(self.index, row, part) for part in self.parts(row, value)}
+        problems.check()
+        return tuple(int(i in held) for i in range(len(self.known)))
+
+    def parts(self, row: Row, value: Value) -> Sequence[Value]:
+        if isinstance(value, str):
+            return value.split(self.separator) if value else ()
+        return value if isinstance(value, Sequence) else (value,)
+
+    @property
+    def arrow(self) -> pa.DataType:
+        return pa.list_(pa.int8(), len(self.known))
+
+
+@dataclass(frozen=True, slots=True)
+class NumberTarget(_Labelled):
+    """A number a row, from `low` to `high`. Text must spell it with a point: `3.5`, `-2`, `1e-3`."""
+
+    low: float | None = field(default=None, kw_only=True)
+    high: float | None = field(default=None, kw_only=True)
+    kind: ClassVar[str] = "number"
+    arrow: ClassVar[pa.DataType] = pa.float64()
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """The target itself, once `rows` have labels of one type. DataError where they do not."""
+        drift, problems = _Drift(self), Found()
+        for row, value in self.labelled(rows):
+            problems.collect(drift.see, row, value)
+        problems.check()
+        return self
+
+    def target(self, row: Row) -> float | None:
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        number = _number(value)
+        if number is None:
+            comma = isinstance(value, str) and _NUMBER.fullmatch(value.replace(",", ".", 1))
+            remedy = "Write a point, not a comma." if comma else 'Texts that mean "no label" are declared under `missing`.'
+            raise DataError(self.problem(row, "a number is wanted", value, remedy))
+        if not abs(number) <= _LARGEST:
+            raise DataError(self.problem(row, "a number must be finite, in single precision too", value))
+        if self.low is not None and number < self.low:
+            raise DataError(self.problem(row, f"a number must be at least {self.low}", value))
+        if self.high is not None and number > self.high:
+            raise DataError(self.problem(row, f"a number must be at most {self.high}", value))
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class TagTarget(_Named):
+    """One tag a word; the target has an index for each word, `IGNORE` for a word whose tag is missing.
+
+    `words` is the column of the words, which the tags must be as long as. `scheme` says what a tag may be; `none`: anything.
+    """
+
+    words: str = field(kw_only=True)
+    scheme: str = field(default="BIO", kw_only=True)
+    kind: ClassVar[str] = "tags"
+    arrow: ClassVar[pa.DataType] = pa.list_(pa.int32())
+
+    def target(self, row: Row) -> tuple[int, ...] | None:
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        problems, found = Found(limit=sys.maxsize), []
+        for number, tag in enumerate(self._tags(row, value), 1):
+            scored = not is_missing(tag, self.missing)
+            index = problems.collect(self.index, row, tag, f" (word {number})") if scored else None
+            found.append(IGNORE if index is None else index)
+        problems.check()
+        return tuple(found) if any(index != IGNORE for index in found) else None
+
+    def parts(self, row: Row, value: Value) -> Sequence[Value]:
+        return [tag for tag in self._tags(row, value) if not is_missing(tag, self.missing)]
+
+    def _tags(self, row: Row, value: Value) -> Sequence[Value]:
+        words = row.values.get(self.words)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise DataError(self.problem(row, f"tags are a list, one a word; found {kind_of(value)}", value))
+        if isinstance(words, str) or not isinstance(words, Sequence):
+            raise DataError(self.problem(row, f"column {shown(self.words)} must be a list of words", words))
+        if len(value) != len(words):
+            raise DataError(self.problem(row, f"there are {len(words)} words and {len(value)} tags", value))
+        return value
+
+
+KnownTarget: TypeAlias = ClassTarget | MultilabelTarget | NumberTarget | TagTarget
+_KINDS: dict[str, type[KnownTarget]] = {c.kind: c for c in (ClassTarget, MultilabelTarget, NumberTarget, TagTarget)}
+
+
+def target_from_json(data: object) -> KnownTarget:
+    """The target that `to_json` wrote. ArtefactError for another kind, key or type."""
+    kind = _KINDS.get(str(data.get("kind"))) if isinstance(data, Mapping) else None
+    if kind is None or not isinstance(data, Mapping):
+        raise ArtefactError(Problem(f"a target's kind is one of {listed(_KINDS)}", "kind", repr(data)))
+    names = {f.name for f in fields(kind)}
+    if set(data) != {"kind", *names}:
+        raise ArtefactError(Problem(f"a target of kind {kind.kind} has the keys {listed(sorted(names))}", value=listed(data)))
+    return kind(**{name: _field(name, data[name]) for name in names})
+
+
+def _field(name: str, value: Any) -> Any:
+    """A field of a target as its JSON has it."""
+    if name == "labels":
+        return None if value is None else LabelMap.from_json(value)
+    if name == "missing" and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (number or value is None) if name in ("low", "high") else (isinstance(value, str) and name != "missing"):
+        return value
+    raise ArtefactError(Problem("a target has a field of another type", name, repr(value)))
+
+
+def require_column(rows: Sequence[Row], column: str, who: str) -> None:
+    """DataError with the columns that there are, if no row has `column`."""
+    if not any(column in row.values for row in rows):
+        there = list(dict.fromkeys(name for row in rows for name in row.values))
+        place = rows[0].place.path if rows else ""
+        raise DataError(Problem(f"{who}: no such column (there are: {listed(there)})", place, column, nearest(column, there)))
+
+
+def _number(value: Value) -> float | None:
+    """The number, infinite where it is too large to be one; None for what is no number."""
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= _LARGEST else math.inf
+
+
+class _Drift:
+    """Notices labels of one column that are of several types."""
+
+    def __init__(self, target: _Labelled) -> None:
+        self.target = target
+        self.seen: dict[str, Row] = {}
+
+    def see(self, row: Row, value: Value) -> None:
+        """DataError at the first value of each further type."""
+        kind = kind_of(value)
+        if kind in self.seen:
+            return
+        self.seen[kind] = row
+        if len(self.seen) > 1:
+            before, place = next((k, str(r.place)) for k, r in self.seen.items())
+            rule = f"labels in column {shown(self.target.column)} are {before} at {place} and {kind} here"
+            raise DataError(self.target.problem(row, rule, value, "Write all labels of a column as one type."))
+
+
+class _Names:
+    """Names of labels, each checked when it is first seen."""
+
+    def __init__(self, target: _Named) -> None:
+        self.target = target
+        self.scheme = target.scheme if isinstance(target, TagTarget) else "none"
+        self.drift = _Drift(target)
+        self.seen: set[tuple[type, Value]] = set()
+        self.found: set[str] = set()
+
+    def add(self, row: Row, value: Value) -> None:
+        problems = Found(limit=sys.maxsize)
+        for part in self.target.parts(row, value):
+            scalar = isinstance(part, str | int | float)
+            if scalar and (type(part), part) in self.seen:
+                continue
+            problems.collect(self._check, row, part)
+            if scalar:
+                self.seen.add((type(part), part))
+        problems.check()
+
+    def _check(self, row: Row, part: Value) -> None:
+        name = label_text(part)
+        if name is None:
+            raise DataError(self.target.problem(row, "a label is text, a whole number, true or false", part))
+        if not name:
+            remedy = 'If it means "no label", set `missing: [""]`.'
+            raise DataError(self.target.problem(row, "a label is empty", part, remedy))
+        self.found.add(name)
+        self.drift.see(row, part)
+        if self.scheme != "none":
+            try:
+                spans([name], cast(Scheme, self.scheme))
+            except DataError as error:
+                raise DataError(self.target.problem(row, error.problems[0].rule, part)) from None
