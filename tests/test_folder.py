@@ -269,8 +269,10 @@ def test_a_failing_disk_leaves_what_was_there(
 
 def test_a_full_disk_tells_the_bytes(tmp_path: Path, arm: object) -> None:
     arm("save.before_manifest=full")  # type: ignore[operator]
-    with pytest.raises(ResourceError, match=r"takes more than \d{3,} bytes, and \d+ are free"):
+    with pytest.raises(ResourceError, match=r"takes at least \d{3} bytes, and \d+ are free"):
         save(tmp_path / "thing")
+    with pytest.raises(ResourceError, match="takes at least 5000 bytes"), writing(tmp_path / "thing", "thing", needed=5000):
+        raise OSError(errno.ENOSPC, "full at the first byte")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError, FileNotFoundError])
@@ -317,7 +319,7 @@ except ResourceError as error:
     done = _child(tmp_path / "thing", code)
     assert done.returncode == 0
     assert done.stdout.startswith("7 ")
-    assert "File too large; it takes more than 60000 bytes" in done.stdout
+    assert "File too large; it takes at least 60000 bytes" in done.stdout
     assert content(tmp_path / "thing") == {"old": b"0"}
     assert os.listdir(tmp_path) == ["thing"]
 

@@ -60,11 +60,12 @@ class Manifest:
 
 
 @contextmanager
-def writing(target: Path, kind: str) -> Iterator[Path]:
+def writing(target: Path, kind: str, needed: int = 0) -> Iterator[Path]:
     """An empty folder to fill, which becomes `target` when the block ends well.
 
     A saved folder of the same kind is replaced; it stays as it was until the new one is whole, and for good when
-    anything fails. Raises ResourceError when the disk is full, may not be written or holds something else at `target`.
+    anything fails. Raises ResourceError when the disk is full, may not be written or holds something else at `target`;
+    its message tells how many bytes are `needed`, as far as the caller knows.
     """
     temp, lock = None, None
     try:
@@ -76,7 +77,7 @@ def writing(target: Path, kind: str) -> Iterator[Path]:
         _seal(temp, kind)
         _place(temp, target)
     except (OSError, SafetensorError) as error:
-        _explain(error, target, temp)
+        _explain(error, target, temp, needed)
         raise
     finally:
         if temp is not None:
@@ -252,14 +253,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explain(error: OSError | SafetensorError, target: Path, temp: Path | None) -> None:
+def _explain(error: OSError | SafetensorError, target: Path, temp: Path | None, needed: int) -> None:
     """Raise ResourceError for what the disk or its permissions caused; return for anything else."""
     number = error.errno if isinstance(error, OSError) else _errno(error)
     remedy = "what was saved before is intact; make room, or name another folder"
     if number in _FULL:
-        written = sum(p.lstat().st_size for p in temp.rglob("*")) if temp else 0
-        free = shutil.disk_usage(existing(target)).free
-        rule = f"cannot be saved: {os.strerror(number)}; it takes more than {written} bytes, and {free} are free"
+        written = sum(p.stat().st_size for p in temp.rglob("*") if p.is_file()) if temp else 0
+        free = shutil.disk_usage(existing(target)).free + written  # what was written is removed again
+        rule = f"cannot be saved: {os.strerror(number)}; it takes at least {max(needed, written)} bytes, and {free} are free"
         raise ResourceError(Problem(rule, str(target), remedy=remedy)) from error
     if number in _REFUSED:
         where = str(error.filename) if isinstance(error, OSError) and error.filename else None

@@ -736,7 +736,7 @@ def test_a_limit_on_file_size_leaves_the_last_one(killed: Path) -> None:
     runs = Checkpoints(killed / "limit" / "checkpoints", 2)
     message = (killed / "limit" / "error").read_text()
     assert message.startswith("7 ")
-    assert "step-00000004: cannot be saved: File too large" in message
+    assert "step-00000004: cannot be saved: File too large; it takes at least 1" in message
     assert sorted(os.listdir(runs.folder)) == [runs.path(step).name for step in (1, 2, 3)]
     found = runs.load_newest()
     assert found is not None
