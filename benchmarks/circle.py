@@ -24,7 +24,13 @@ from manyheads.train.optim import make_optimizer
 
 BLOCK = 200  # steps in a turn
 SPEC = TrainingSpec.model_validate(
-    {"steps": 10_000_000, "batch": {"rows": 32}, "optimizer": {"lr": 5e-3}, "schedule": {"name": "constant", "warmup": 0.0}, "threads": 1}
+    {
+        "steps": 10_000_000,
+        "batch": {"rows": 32},
+        "optimizer": {"lr": 5e-3},
+        "schedule": {"name": "constant", "warmup": 0.0},
+        "threads": 1,
+    }
 )
 
 

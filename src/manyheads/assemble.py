@@ -30,7 +30,7 @@ from manyheads.graph import Step
 from manyheads.model import ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.trunk import measure_encoder
-from manyheads.ports import ANY, Port
+from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, prepare, sources
 from manyheads.task.base import TASKS, TaskType
 from manyheads.text.tokenize import Tokenizer
@@ -115,8 +115,16 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
         port = Port("vector", port.width)
     if port.kind != "scores":
         steps.append(Step(_head(name, task, made, port, pool)))
-    plan = {"reads": prepared.source.reads, "weight": task.weight, "patience": task.patience}
-    return TaskPlan(kind, tuple(steps), options, metric=task.metric or made.metric, metrics=tuple(task.metrics), **plan)
+    return TaskPlan(
+        type=kind,
+        path=tuple(steps),
+        options=options,
+        reads=prepared.source.reads,
+        weight=task.weight,
+        metric=task.metric or made.metric,
+        metrics=tuple(task.metrics),
+        patience=task.patience,
+    )
 
 
 def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) -> str:
@@ -182,7 +190,9 @@ class _Pool:
         first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
         if len(first) == 1 and isinstance(self.recipe.modules[next(iter(first))], PretrainedModule):
             return next(iter(first))
-        rule = f"the tasks of data set {source.name!r} must begin with one pretrained module, found {sorted(first) or 'no path'}"
+        rule = (
+            f"the tasks of data set {source.name!r} must begin with one pretrained module, found {sorted(first) or 'no path'}"
+        )
         raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
 
     def follow(self, task: str, steps: Sequence[Step]) -> Port:
@@ -217,7 +227,7 @@ class _Pool:
                 self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
             case OwnModule():
                 gives = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed)).gives
-                self._put(name, ModulePlan(spec.type, spec.options), gives or ANY)
+                self._put(name, ModulePlan(spec.type, spec.options), gives)
         return self.gives[name]
 
     def _put(self, name: str, plan: ModulePlan, gives: Port) -> None:

@@ -9,7 +9,9 @@ from manyheads.blueprint import Blueprint
 from manyheads.types import Record
 
 
-def card(name: str, blueprint: Blueprint, records: Sequence[Record], rows: Mapping[str, Mapping[str, int]], facts: Mapping[str, str]) -> str:
+def card(
+    name: str, blueprint: Blueprint, records: Sequence[Record], rows: Mapping[str, Mapping[str, int]], facts: Mapping[str, str]
+) -> str:
     """Markdown with a YAML head: tasks, data, scores, how to use it, what it was made with.
 
     `rows` is data set to split to count; `facts` are lines such as versions and the seed.
@@ -21,11 +23,13 @@ def card(name: str, blueprint: Blueprint, records: Sequence[Record], rows: Mappi
         "## Tasks\n",
         _table(("task", "type", "reads", "path"), _tasks(blueprint)),
         "## Data\n",
-        _table(("data set", "rows"), ((_plain(d), ", ".join(f"{s} {n}" for s, n in splits.items())) for d, splits in rows.items())),
+        _table(
+            ("data set", "rows"), ((_plain(d), ", ".join(f"{s} {n}" for s, n in splits.items())) for d, splits in rows.items())
+        ),
         "## Scores\n",
         _table(("task", "data", "split", "metric", "value"), _scores(records)),
         "## Use\n",
-        "```python\nfrom manyheads import Predictor\n\npredictor = Predictor.load(\"path/to/this/folder\")\n"
+        '```python\nfrom manyheads import Predictor\n\npredictor = Predictor.load("path/to/this/folder")\n'
         'for answer in predictor(["A text of your own"]):\n    print(answer.to_json())\n```\n',
         "## How it was made\n",
         "\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in facts.items()),
@@ -58,7 +62,13 @@ def _tasks(blueprint: Blueprint) -> Iterable[Sequence[str]]:
 
 def _scores(records: Sequence[Record]) -> Iterable[Sequence[str]]:
     for r in records:
-        yield _plain(r.task), _plain(r.dataset), r.split, _plain(r.metric), f"{r.value:.4f}" if r.value == r.value else "undefined"
+        yield (
+            _plain(r.task),
+            _plain(r.dataset),
+            r.split,
+            _plain(r.metric),
+            f"{r.value:.4f}" if r.value == r.value else "undefined",
+        )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -126,7 +126,9 @@ class Predictor:
         known = list(self._trunks)
         for name in tasks or ():
             if name not in known:
-                raise RecipeError(Problem(f"the model has no such task (there are: {listed(known)})", "", name, nearest(name, known)))
+                raise RecipeError(
+                    Problem(f"the model has no such task (there are: {listed(known)})", "", name, nearest(name, known))
+                )
         return known if tasks is None else list(tasks)
 
     def _read(self, inputs: list[Input], places: list[int], trunk: str) -> list[_Read]:
@@ -160,12 +162,17 @@ def _kinds(inputs: Sequence[Input]) -> dict[bool, list[int]]:
     """Places of pairs (True) and of everything else (False)."""
     kinds: dict[bool, list[int]] = {}
     for place, value in enumerate(inputs):
-        pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, str) for v in value)
-        if not pair and not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        if not _is_input(value):
             rule = f"input {place} must be a text, a pair (tuple) of texts or a list of words"
             raise RecipeError(Problem(rule, value=repr(value)))
-        kinds.setdefault(pair, []).append(place)
+        kinds.setdefault(isinstance(value, tuple), []).append(place)
     return kinds
+
+
+def _is_input(value: object) -> bool:
+    if isinstance(value, tuple):
+        return len(value) == 2 and all(isinstance(v, str) for v in value)
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
 
 
 def _one(value: Input, place: int, tokenizer: Tokenizer, longest: int) -> _Read:

@@ -113,7 +113,9 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
             rule = "tags are learned a word at a time, but the data set has no column of words"
             raise DataError(Problem(rule, f"tasks.{name}.data", remedy="name it under `words`"))
         scheme = getattr(task, "scheme", "none")
-        return TagTarget(name, task.data.label or "tags", words=source.inputs.words, scheme=scheme, missing=missing, labels=labels)
+        return TagTarget(
+            name, task.data.label or "tags", words=source.inputs.words, scheme=scheme, missing=missing, labels=labels
+        )
     column = task.data.label or "label"
     if isinstance(task, MultilabelTask) or kind == "multilabel":
         return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)

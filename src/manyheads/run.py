@@ -1,11 +1,11 @@
 """A recipe becomes a run: a folder with checkpoints, records and, at the end, the artefact. A generator of events.
 
-    for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, Retired, Finished
+for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, NotSaved, Retired, Finished
 
-    <output>/recipe.yaml  resolved.yaml  run.json     what was asked, and with what versions and data
-             records.jsonl  progress.jsonl            scores; time
-             checkpoints/step-…                       the same command continues from the newest
-             artefact/                                the trained model
+<output>/recipe.yaml  resolved.yaml  run.json     what was asked, and with what versions and data
+         records.jsonl  progress.jsonl            scores; time
+         checkpoints/step-…                       the same command continues from the newest
+         artefact/                                the trained model
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from manyheads.artefact import save_artefact
 from manyheads.assemble import Assembly, assemble
@@ -24,7 +24,7 @@ from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import Interrupted, NumericsError, Problem, RecipeError
+from manyheads.errors import Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import check_same, environment, fingerprint
 from manyheads.journal import Journal, dumps, number
 from manyheads.task.base import Task
@@ -34,7 +34,7 @@ from manyheads.train.evaluate import evaluate
 from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.loop import Progress, State, steps_in, train
 from manyheads.train.optim import make_optimizer
-from manyheads.train.signals import graceful
+from manyheads.train.signals import Stop, graceful
 from manyheads.types import Record
 
 
@@ -67,6 +67,14 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSaved:
+    """A checkpoint could not be written; the ones before it are intact and the run goes on."""
+
+    step: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retired:
     """A task has left the mixture, its patience spent."""
 
@@ -86,7 +94,7 @@ class Finished:
     why: str
 
 
-Event: TypeAlias = Started | Progress | Evaluated | Saved | Retired | Finished
+Event: TypeAlias = Started | Progress | Evaluated | Saved | NotSaved | Retired | Finished
 
 
 @dataclass(slots=True)
@@ -131,7 +139,9 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
                 if isinstance(event, Progress) and engine.any(stop.requested is not None):
                     path = session.save()
                     signal = stop.requested or "another process's signal"
-                    raise Interrupted(Problem(f"stopped by {signal} after step {event.step}; saved in {path}", remedy=session.again))
+                    raise Interrupted(
+                        Problem(f"stopped by {signal} after step {event.step}; saved in {path}", remedy=session.again)
+                    )
             why = session.why
         yield session.finish(why)
 
@@ -191,8 +201,8 @@ class _Session:
         self.finished, self.why = found.state["finished"], found.state["why"]
         self.journal_lines = found.state["journal"]
 
-    def train(self) -> Iterator[Event]:
-        """All steps that are left, with evaluations and checkpoints between them."""
+    def train(self, stop: Stop) -> Iterator[Event]:
+        """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
         saved = time.monotonic()
         clock = _Clock(self.folder / "progress.jsonl", self.engine.main)
         for progress in self._steps():
@@ -208,11 +218,26 @@ class _Session:
             last = progress.step == progress.steps
             if self.follow.stop(self.spec.patience):
                 self.why, last = "patience", True
+            if self.engine.any(stop.requested is not None):
+                self._interrupt(progress.step, stop)
             if last or better or self._time_to_save(progress.step, saved):
-                yield Saved(progress.step, self.save())
+                yield self._try_to_save(progress.step)
                 saved = time.monotonic()
             if last:
                 return
+
+    def _interrupt(self, step: int, stop: Stop) -> NoReturn:
+        """Save, and say how to go on; what was due after this step has been done."""
+        path = self.save()
+        signal = stop.requested or "a signal to another process"
+        raise Interrupted(Problem(f"stopped by {signal} after step {step}; saved in {path}", remedy=self.again))
+
+    def _try_to_save(self, step: int) -> Saved | NotSaved:
+        """A disk that is full now may have room at the next try; the run goes on."""
+        try:
+            return Saved(step, self.save())
+        except ResourceError as error:
+            return NotSaved(step, str(error))
 
     def _steps(self) -> Iterator[Progress]:
         try:
@@ -329,5 +354,3 @@ class _Clock:
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(dumps(line) + "\n")
         self.since, self.rows = now, 0
-
-

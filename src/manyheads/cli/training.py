@@ -7,7 +7,7 @@ from pathlib import Path
 
 from manyheads.cli.console import Ticker, note, print_json, print_table, printable, score, warn
 from manyheads.config.load import load_recipe
-from manyheads.run import Evaluated, Event, Finished, Retired, Saved, Started, run
+from manyheads.run import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started, run
 from manyheads.train.baseline import SUFFIX
 from manyheads.train.loop import Progress
 from manyheads.types import Record
@@ -33,10 +33,14 @@ def _tell(event: Event) -> None:
         begun = f"continuing after step {event.resumed} of {event.steps}" if event.resumed else f"{event.steps} steps"
         note(f"{begun}, in {event.folder}")
     elif isinstance(event, Evaluated):
-        shown = [f"{printable(r.task)} {r.metric} {score(r.value)}" for r in event.records if r.split == "dev" and r.metric != "loss"]
+        shown = [
+            f"{printable(r.task)} {r.metric} {score(r.value)}" for r in event.records if r.split == "dev" and r.metric != "loss"
+        ]
         note(f"step {event.step}: {', '.join(shown) or 'no dev rows'}{'  (best so far)' if '*' in event.better else ''}")
     elif isinstance(event, Retired):
         note(f"step {event.step}: {printable(event.task)} leaves the mixture, its patience is spent")
+    elif isinstance(event, NotSaved):
+        warn(f"step {event.step} is not saved, the run goes on: {event.why}")
     elif isinstance(event, Saved):
         note(f"saved {event.path}")
 
@@ -59,7 +63,9 @@ def last_scores(records: Sequence[Record], step: int) -> list[Record]:
 
 def print_scores(records: Sequence[Record], title: str) -> None:
     """Task by task: metric, score, and what the most frequent answer would score."""
-    baselines = {(r.task, r.dataset, r.split, r.metric.removesuffix(SUFFIX)): r.value for r in records if r.metric.endswith(SUFFIX)}
+    baselines = {
+        (r.task, r.dataset, r.split, r.metric.removesuffix(SUFFIX)): r.value for r in records if r.metric.endswith(SUFFIX)
+    }
     rows = []
     for r in records:
         if not r.metric.endswith(SUFFIX):

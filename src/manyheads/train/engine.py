@@ -70,7 +70,7 @@ class Engine:
             return
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in active])
         dist.all_reduce(flat)
-        for parameter, summed in zip(active, flat.split([p.numel() for p in active]), strict=True):
+        for parameter, summed in zip(active, torch.split(flat, [p.numel() for p in active]), strict=True):
             parameter.grad = summed.view_as(parameter)
 
     def sum(self, values: Tensor) -> Tensor:

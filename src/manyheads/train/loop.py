@@ -1,7 +1,7 @@
 """The training loop: a generator that yields after every optimizer step. Whoever reads it evaluates, saves and stops.
 
-    for progress in train(model, datasets, stream, optimizer, spec, state=state, ...):
-        ...                                # leave the loop to stop; `state` holds all that a later call needs
+for progress in train(model, datasets, stream, optimizer, spec, state=state, ...):
+    ...                                # leave the loop to stop; `state` holds all that a later call needs
 """
 
 from __future__ import annotations
@@ -166,9 +166,7 @@ class _Update:
         state.skipped += skipped
         self._count_bad(skipped, state.step)
         ended = position.epoch > epoch or state.step == self.steps
-        return Progress(
-            state.step, self.steps, epoch, losses, dict(step.items), dict(step.rows), rate, norm, ended, skipped
-        )
+        return Progress(state.step, self.steps, epoch, losses, dict(step.items), dict(step.rows), rate, norm, ended, skipped)
 
     def _count(self, rounds: list[list[Draw]]) -> _Step:
         """Items and draws of each task over the whole step, the same on every rank."""
