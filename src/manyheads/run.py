@@ -134,14 +134,7 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
         yield Started(folder, session.steps, session.state.step, assembly, (*loaded.warnings, *session.warnings))
         why = "done"
         if not session.finished:
-            for event in session.train():
-                yield event
-                if isinstance(event, Progress) and engine.any(stop.requested is not None):
-                    path = session.save()
-                    signal = stop.requested or "another process's signal"
-                    raise Interrupted(
-                        Problem(f"stopped by {signal} after step {event.step}; saved in {path}", remedy=session.again)
-                    )
+            yield from session.train(stop)
             why = session.why
         yield session.finish(why)
 
