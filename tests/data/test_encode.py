@@ -1,0 +1,151 @@
+"""Rows to examples: what goes in, what is refused and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyheads.data.encode import InputSpec, encode
+from manyheads.data.labels import LabelMap
+from manyheads.data.targets import ClassTarget, NumberTarget, TagTarget
+from manyheads.errors import DataError, Problem, RecipeError
+from manyheads.text.tokenize import Tokenizer
+from manyheads.types import Example, Place, Row
+
+MakeRows = Callable[..., list[Row]]
+TEXT = InputSpec("text")
+LABEL = {"t": ClassTarget("t", "label", labels=LabelMap(("x", "y")))}
+
+
+def problems(rows: list[Row], inputs: InputSpec, tokenizer: Tokenizer, targets: dict[str, Any] | None = None) -> list[Problem]:
+    with pytest.raises(DataError) as caught:
+        list(encode(rows, inputs, tokenizer, targets or {}, 16))
+    return list(caught.value.problems)
+
+
+def test_a_text_with_targets_of_two_tasks(make_rows: MakeRows, letters: Tokenizer) -> None:
+    rows = make_rows(text=["a b", "c"], label=["y", None], score=[None, "0.5"])
+    found = list(encode(rows, TEXT, letters, {**LABEL, "n": NumberTarget("n", "score")}, 16))
+    assert found == [
+        Example((2, 4, 5, 3), (0,) * 4, (), {"t": 1, "n": None}, Place("data.csv", 2)),
+        Example((2, 6, 3), (0,) * 3, (), {"t": None, "n": 0.5}, Place("data.csv", 3)),
+    ]
+
+
+def test_a_pair(make_rows: MakeRows, letters: Tokenizer) -> None:
+    rows = make_rows(one=["a b c d"], two=["e"])
+    (found,) = encode(rows, InputSpec("one", "two"), letters, {}, 7)
+    assert (found.ids, found.types, found.cut) == ((2, 4, 5, 6, 3, 8, 3), (0, 0, 0, 0, 0, 1, 1), 1)
+
+
+def test_words_with_tags(make_rows: MakeRows, letters: Tokenizer) -> None:
+    rows = make_rows(words=[["a", "bc", "d"]], tags=[["O", "B-p", "O"]])
+    targets = {"t": TagTarget("t", "tags", words="words").fit(rows)}
+    (found,) = encode(rows, InputSpec(words="words"), letters, targets, 4)
+    assert found.words == (1, 2, -1)
+    assert found.targets == {"t": (0, 1, 0)}, "the gold tags stay whole"
+    assert found.cut == 1
+
+
+def test_without_targets_no_label_is_looked_at(make_rows: MakeRows, letters: Tokenizer) -> None:
+    (found,) = encode(make_rows(text=["a"]), TEXT, letters, {}, 16)
+    assert found.targets == {}
+
+
+def test_empty_text_has_special_pieces_only(make_rows: MakeRows, letters: Tokenizer) -> None:
+    (found,) = encode(make_rows(text=[""]), TEXT, letters, {}, 16)
+    assert found.ids == (2, 3)
+
+
+def test_no_rows_have_no_columns(letters: Tokenizer) -> None:
+    assert problems([], TEXT, letters)[0].value == "text"
+
+
+def test_the_order_survives_chunks(letters: Tokenizer) -> None:
+    rows = [Row({"text": " ".join("abcdefgh"[: i % 8])}, Place("x", i)) for i in range(2100)]
+    found = list(encode(rows, TEXT, letters, {}, 16))
+    assert [e.place.line for e in found] == list(range(2100))
+    assert [len(e.ids) for e in found] == [i % 8 + 2 for i in range(2100)]
+
+
+def test_missing_columns_come_all_at_once(make_rows: MakeRows, letters: Tokenizer) -> None:
+    found = problems(make_rows(txt=["a"], other=["b"]), InputSpec("text", "pair"), letters, LABEL)
+    assert [(p.value, p.nearest) for p in found] == [("text", "txt"), ("pair", None), ("label", None)]
+    assert all("'txt', 'other'" in p.rule and p.place == "data.csv" for p in found)
+
+
+@pytest.mark.parametrize("value", [None, 5, 1.5, True, ["a"], {"a": "b"}])
+def test_what_is_no_text_is_an_error_at_its_row(make_rows: MakeRows, letters: Tokenizer, value: Any) -> None:
+    (problem,) = problems(make_rows(text=["a", value]), TEXT, letters)
+    assert problem.place == "data.csv:3"
+    assert "column 'text' must be text, not" in problem.rule
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("a b", "must be a list of words, not text"),
+        (None, "must be a list of words, not null"),
+        ([], "holds no word"),
+        (["a", 1], "word 2 in column 'words' must be text, not a number"),
+        (["a", None], "word 2 in column 'words' must be text, not null"),
+        (["a", "\ud800"], "surrogate"),
+    ],
+)
+def test_what_is_no_list_of_words_is_an_error_at_its_row(
+    make_rows: MakeRows, letters: Tokenizer, value: Any, rule: str
+) -> None:
+    (problem,) = problems(make_rows(words=[["a"], value]), InputSpec(words="words"), letters)
+    assert problem.place == "data.csv:3"
+    assert rule in problem.rule
+
+
+def test_half_a_surrogate_pair_is_an_error_at_its_row(make_rows: MakeRows, letters: Tokenizer) -> None:
+    (problem,) = problems(make_rows(text=["a\udfff"]), TEXT, letters)
+    assert "surrogate" in problem.rule
+    assert "\\udfff" in str(problem)
+
+
+def test_a_row_without_the_key_is_an_error_at_its_row(make_rows: MakeRows, letters: Tokenizer) -> None:
+    (problem,) = problems(make_rows(text=["a", ...]), TEXT, letters)
+    assert (problem.place, problem.rule) == ("data.csv:3", "the row has no column 'text'")
+
+
+def test_all_bad_rows_are_told_once_and_counted(make_rows: MakeRows, letters: Tokenizer) -> None:
+    rows = make_rows(text=["a"] * 1500 + [None] * 30, label=["x", "z"] * 750 + ["x"] * 30)
+    found = problems(rows, TEXT, letters, LABEL)
+    assert len(found) == 21
+    assert found[0].place == "data.csv:3"
+    assert found[-1].rule == "and 760 more such problems"
+
+
+def test_no_example_comes_from_a_chunk_with_a_bad_row(make_rows: MakeRows, letters: Tokenizer) -> None:
+    examples = encode(make_rows(text=["a", None]), TEXT, letters, {}, 16)
+    with pytest.raises(DataError):
+        next(examples)
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=5))
+def test_any_text_is_encoded_or_refused_at_its_row(letters: Tokenizer, texts: list[str]) -> None:
+    rows = [Row({"text": t}, Place("x", i)) for i, t in enumerate(texts)]
+    try:
+        found = list(encode(rows, TEXT, letters, {}, 16))
+    except DataError as error:
+        assert all(p.place.startswith("x:") for p in error.problems)
+    else:
+        assert len(found) == len(texts)
+
+
+def test_columns_are_named_in_order() -> None:
+    assert InputSpec("a", "b").columns == ("a", "b")
+    assert InputSpec(words="w").columns == ("w",)
+
+
+@pytest.mark.parametrize("names", [{}, {"text": "a", "words": "b"}, {"pair": "a", "words": "b"}, {"pair": "a"}])
+def test_an_input_is_a_text_or_words(names: dict[str, str]) -> None:
+    with pytest.raises(RecipeError):
+        InputSpec(**names)
