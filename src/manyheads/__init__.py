@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from manyheads.api import fit as fit
     from manyheads.config.load import load_recipe as load_recipe
     from manyheads.config.recipe import Recipe as Recipe
     from manyheads.data.tensors import TensorDataset as TensorDataset
-    from manyheads.api import fit as fit
     from manyheads.graph import Step as Step
     from manyheads.model import Model as Model
     from manyheads.predict import Predictor as Predictor
@@ -40,7 +40,7 @@ _HOMES = {
 }
 
 __version__ = "0.1.0"
-__all__ = sorted(_HOMES)  # noqa: PLE0605  # the keys are the list
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
 """What training leaves: a folder that answers without data sets, recipe or this machine.
 
-    config.json           the blueprint: modules, tasks, paths
-    model.safetensors     weights of every module but the pretrained ones
-    <encoder>/            each pretrained module as transformers saves it, with its tokenizer
-    labels.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
-    manifest.json         size and sha256 of every file, written last
+config.json           the blueprint: modules, tasks, paths
+model.safetensors     weights of every module but the pretrained ones
+<encoder>/            each pretrained module as transformers saves it, with its tokenizer
+labels.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
+manifest.json         size and sha256 of every file, written last
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _own_weights(model: Model) -> dict[str, torch.Tensor]:
 def _restore(model: Model, weights: Mapping[str, torch.Tensor]) -> None:
     wanted = _own_weights(model)
     if set(wanted) != set(weights):
-        missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
-        raise ArtefactError(Problem(f"weights do not fit the model: missing {listed(missing)}, unknown {listed(extra)}", WEIGHTS))
+        missing, extra = listed(sorted(set(wanted) - set(weights))), listed(sorted(set(weights) - set(wanted)))
+        raise ArtefactError(Problem(f"weights do not fit the model: missing {missing}, unknown {extra}", WEIGHTS))
     wrong = [k for k, v in weights.items() if v.shape != wanted[k].shape]
     if wrong:
         raise ArtefactError(Problem(f"weights have another shape: {listed(wrong)}", WEIGHTS))

@@ -15,7 +15,10 @@ from manyheads.cli.console import note
 from manyheads.packages import package_path, verify
 
 FOLDER = Path("quickstart")
-TEXTS = ("Adele plays three nights at Wembley Stadium in July and I can't wait!!", "Shares in Sony fell 4% in Tokyo after a weak forecast.")
+TEXTS = (
+    "Adele plays three nights at Wembley Stadium in July and I can't wait!!",
+    "Shares in Sony fell 4% in Tokyo after a weak forecast.",
+)
 RECIPE = """\
 # Three tasks whose data sets have no row in common, on one pretrained encoder.
 # Every key and its default: docs/recipe.md, or `manyheads schema`.
