@@ -89,7 +89,7 @@ def test_many_record_batches_with_new_files_in_each(tmp_path: Path, monkeypatch:
 
 
 def test_no_rows_make_an_empty_table(tmp_path: Path) -> None:
-    assert Cache(tmp_path).load_or_build("k", schema(TARGETS), lambda: []).num_rows == 0
+    assert Cache(tmp_path).load_or_build("k", schema(TARGETS), list).num_rows == 0
 
 
 def test_the_table_is_mapped_and_not_loaded(tmp_path: Path) -> None:
@@ -248,8 +248,12 @@ def test_data_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkey
         calls.append("fsync folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "fsync file")
         fsync(descriptor)
 
+    def traced_rename(old: Path, new: Path) -> None:
+        calls.append("rename")
+        rename(old, new)
+
     monkeypatch.setattr(os, "fsync", traced)
-    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), rename(a, b)))
+    monkeypatch.setattr(os, "replace", traced_rename)
     Cache(tmp_path).load_or_build("k", schema(TARGETS), lambda: EXAMPLES)
     if Path("/proc/self/fd").is_dir():
         assert calls == ["fsync file", "rename", "fsync folder"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from manyheads.data.labels import Found, LabelMap, is_missing, kind_of, label_text
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError
+from manyheads.types import Value
 
 names = st.lists(st.text(max_size=6), max_size=8)
 
@@ -38,7 +39,7 @@ names = st.lists(st.text(max_size=6), max_size=8)
         ({"a": 1}, None),
     ],
 )
-def test_label_text_is_the_text_and_never_a_guess(value: object, text: str | None) -> None:
+def test_label_text_is_the_text_and_never_a_guess(value: Value, text: str | None) -> None:
     assert label_text(value) == text
 
 
@@ -61,7 +62,7 @@ def test_label_text_is_the_text_and_never_a_guess(value: object, text: str | Non
         (["a"], ("a",), False),
     ],
 )
-def test_missing_is_null_or_what_was_declared(value: object, missing: tuple[str, ...], answer: bool) -> None:
+def test_missing_is_null_or_what_was_declared(value: Value, missing: tuple[str, ...], answer: bool) -> None:
     assert is_missing(value, missing) is answer
 
 
