@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 UPGRADE ?=
 
 BIN := .venv/bin
-PIP = $(BIN)/python -m pip --disable-pip-version-check -q --retries 2 install
+PIP = $(BIN)/python -m pip --disable-pip-version-check -qq --retries 2 install
 OFFLINE := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
