@@ -34,8 +34,8 @@ def card(
         "## How it was made\n",
         "\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in facts.items()),
         "\nThe recipe stands beside this file: `recipe.yaml` as given, `resolved.yaml` with every default.\n",
-        "## Limits\n\nScores hold for data like those above. Labels, languages and lengths that were not trained are not covered;\n"
-        "texts longer than the encoder's limit are cut, and the answer says by how many pieces.\n",
+        "## Limits\n\nScores hold for data like those above. Labels, languages and lengths that were not trained are not\n"
+        "covered; texts longer than the encoder's limit are cut, and the answer says by how many pieces.\n",
     ]
     return "\n".join(parts)
 

@@ -47,7 +47,7 @@ tasks:
     data: {format: conll, train: data/entities.txt, split: {dev: 0.1, test: 0.2}}
     metrics: [accuracy]
 
-mixture: {sampling: temperature, temperature: 2, epoch: 110}
+mixture: {sampling: temperature, temperature: 2, epoch: 90}
 
 training:
   epochs: 3

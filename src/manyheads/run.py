@@ -28,6 +28,7 @@ from manyheads.errors import Interrupted, NumericsError, Problem, RecipeError, R
 from manyheads.facts import check_same, environment, fingerprint
 from manyheads.journal import Journal, dumps, number
 from manyheads.task.base import Task
+from manyheads.train.baseline import majority
 from manyheads.train.checkpoint import Checkpoint, Checkpoints, checkpoint_bytes, require_space
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
@@ -304,12 +305,21 @@ class _Session:
             return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
         if best != self.state.step:
             self.checkpoints.restore(self.checkpoints.load(self.checkpoints.path(best)), self.model)
-        records = evaluate(self.model, self.assembly.test.values(), engine=self.engine, step=best)
+        records = evaluate(self.model, self.assembly.test.values(), engine=self.engine, step=best) + self._baselines(best)
         if self.engine.main:
             self.journal.add(records)
             save_artefact(target, self.model, self.assembly.blueprint, self._texts(best))
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
+
+    def _baselines(self, step: int) -> list[Record]:
+        """What the most frequent answer scores on the rows that judge each task: test rows, else dev rows."""
+        found = []
+        for name, data in self.assembly.train.items():
+            held_out = self.assembly.test.get(name) or self.assembly.dev.get(name)
+            if held_out is not None:
+                found += [r for task in data.tasks for r in majority(self.tasks[task], data, [held_out], step)]
+        return found
 
     def _texts(self, best: int) -> dict[str, str]:
         records = self.journal.read()

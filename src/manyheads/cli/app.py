@@ -42,7 +42,9 @@ def _show_version(value: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options of every command."""
     os.environ["MANYHEADS_DEBUG"] = "1" if debug or os.environ.get("MANYHEADS_DEBUG") == "1" else "0"
@@ -93,7 +95,9 @@ def train(
 @app.command()
 def evaluate(
     artefact: ArtefactPath,
-    data: Annotated[list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a trained model."""
@@ -105,7 +109,9 @@ def evaluate(
 @app.command()
 def predict(
     artefact: ArtefactPath,
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, lines of --input or of standard input.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without any, lines of --input or of standard input.")
+    ] = None,
     source: Annotated[
         Path | None, typer.Option("--input", "-i", help="A file: plain lines, or .jsonl with text, pair or words. - is stdin.")
     ] = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from manyheads.artefact import CONFIG, load_artefact
 from manyheads.assemble import assemble
-from manyheads.cli.console import out, print_json, print_table, printable, warn
+from manyheads.cli.console import clock, out, print_json, print_table, printable, warn
 from manyheads.cli.predicting import find_artefact
 from manyheads.config.load import load_recipe
 from manyheads.plan import DatasetPlan, Plan, plan
@@ -56,7 +56,10 @@ def _show(found: Plan) -> None:
         if data.cut:
             share = data.cut / max(data.rows["train"], 1)
             warn(f"{name}: {data.cut} training rows ({share:.0%}) are longer than the limit and are cut")
-    out.print(f"{found.steps} steps of {found.rounds} rounds; {sum(d.tokens for d in found.datasets.values()):,} pieces to train on")
+    pieces = sum(data.tokens for data in found.datasets.values())
+    out.print(
+        f"{found.steps} steps, {found.rounds} rounds, {pieces:,} pieces to train on; about {clock(found.seconds)} on this machine"
+    )
     out.print(
         f"{found.parameters:,} parameters, {found.trainable:,} trained; about {found.state_bytes / 2**20:.0f} MiB of memory "
         f"beside activations; {found.checkpoint_bytes / 2**20:.0f} MiB a checkpoint"
