@@ -6,6 +6,7 @@ command that a user would type; its line is printed before it runs.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -65,15 +66,16 @@ def main() -> int:
         code = run(arguments)
         if code:
             return code
+    command = os.path.relpath(Path(sys.executable).with_name("manyheads"))
     note("\nNext, try:")
-    for line in (
-        f"manyheads inspect {recipe}                       # tasks, paths, what they share",
-        f"manyheads train {recipe} seed=14 output=runs/14  # another seed; any key can be set like this",
-        f"manyheads evaluate {artefact}",
-        f"manyheads predict {artefact} 'A text of your own'",
-        "manyheads init my.csv my.conll                               # a recipe from your own files",
+    for arguments, meaning in (
+        (f"inspect {recipe}", "tasks, paths, what they share"),
+        (f"predict {artefact} 'A text of your own'", "all tasks, one pass"),
+        (f"evaluate {artefact}", "the scores again, from the saved model"),
+        (f"train {recipe} seed=14 output=runs/seed-14", "any key can be set like this"),
+        ("init my.csv my.conll", "a recipe from your own files"),
     ):
-        note(f"  {line}")
+        note(f"  {command} {arguments:<55}  # {meaning}")
     return 0
 
 
