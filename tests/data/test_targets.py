@@ -84,7 +84,17 @@ def test_classes_are_the_sorted_labels_of_the_rows() -> None:
 
 def test_declared_labels_stay() -> None:
     declared = LabelMap(("a", "b", "c"))
-    assert ClassTarget("t", "label", labels=declared).fit(rows("b", "zzz")).labels is declared
+    assert ClassTarget("t", "label", labels=declared).fit(rows("b", "zzz")).labels == declared
+
+
+def test_declared_labels_are_sorted_like_others() -> None:
+    assert ClassTarget("t", "label", labels=LabelMap(("b", "a"))).fit(rows("b")).labels == AB
+    declared = LabelMap(("B-a", "I-a", "O"))
+    assert TagTarget("t", "label", words="words", labels=declared).fit([tagged(["x"], ["O"])]).known.names == (
+        "O",
+        "B-a",
+        "I-a",
+    )
 
 
 def test_labels_of_json_scalars() -> None:
@@ -294,7 +304,8 @@ def test_tags_that_do_not_fit_are_errors_at_their_row(words: Any, tags: Any, rul
 
 @pytest.mark.parametrize(("scheme", "tag"), [("BIOUL", "U-a"), ("IOBES", "S-a"), ("IOB1", "I-a"), ("none", "NOUN")])
 def test_schemes_have_tags_of_their_own(scheme: str, tag: str) -> None:
-    assert TagTarget("t", "label", words="words", scheme=scheme).fit([tagged(["x"], [tag])]).known.names == (tag,)
+    names = TagTarget("t", "label", words="words", scheme=scheme).fit([tagged(["x"], [tag])]).known.names
+    assert names == ((tag,) if scheme == "none" else ("O", tag)), "spans always have an outside"
 
 
 def test_every_unknown_tag_of_a_row_is_named_with_its_word() -> None:

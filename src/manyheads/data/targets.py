@@ -101,7 +101,7 @@ class _Named(_Labelled):
         return (value,)
 
     def fit(self, rows: Sequence[Row]) -> Self:
-        """The target with the labels of `rows`, sorted, unless they were declared; `O` leads those of tags.
+        """The target with the labels of `rows`, or with the declared ones, sorted. Span tags always have `O`, which leads.
 
         DataError for values that are no labels, for values of several types, and where no row has a label.
         """
@@ -109,8 +109,9 @@ class _Named(_Labelled):
         for row, value in self.labelled(rows):
             problems.collect(names.add, row, value)
         problems.check()
-        first = "O" if self.kind == "tags" else None
-        return replace(self, labels=self.known if self.labels is not None else LabelMap.fit(names.found, first))
+        known = names.found if self.labels is None else {*self.labels.names}
+        outside = {"O"} if names.scheme != "none" else set()  # what a tagger says of a word that was cut off
+        return replace(self, labels=LabelMap.fit(known | outside, "O" if self.kind == "tags" else None))
 
     @property
     def known(self) -> LabelMap:
