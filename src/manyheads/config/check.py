@@ -73,9 +73,11 @@ def _path(task_name: str, task: TaskBase, root: Node) -> Iterator[Finding]:
             yield _absent((*path, "module") if spelled else path, "no module has this name", _module(step), modules)
         if isinstance(step, StepSpec):
             yield from _inputs(path, step, results, isinstance(task, OwnTask))
-            if step.name in modules and step.name != step.module:
+            if step.name in modules and step.name not in (step.module, *results):
                 yield Finding((*path, "name"), "a step cannot have the name of another module", step.name)
         result = step.name or step.module if isinstance(step, StepSpec) else step
+        if result not in modules and result == _module(step):
+            result = nearest(result, modules) or result  # what was meant, for the steps that take it as input
         if result in results:
             remedy = "Write the step out and give it a `name`: {module: …, name: …}."
             yield Finding(path, "two steps of one path have the same name", result, remedy=remedy)

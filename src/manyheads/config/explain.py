@@ -83,8 +83,9 @@ def _finding(path: KeyPath, is_key: bool, several: list[ErrorDetails], root: Nod
         return _missing(path, root)
     if first["type"] == "extra_forbidden":
         return _unknown(path, root, data)
-    here = _spelled(path[:-1] if is_key else path, root) or "the recipe"
-    what = f"the name {shown(str(path[-1]))} in `{here}`" if is_key else f"`{here}`"
+    spelled = _spelled(path[:-1] if is_key else path, root)
+    here = f"`{spelled}`" if spelled else "the recipe"
+    what = f"the name {shown(str(path[-1]))} in {here}" if is_key else here
     choices = [name for d in several for name in _choices(d)]
     value = str(path[-1]) if is_key else _written(root.find(path), first["input"])
     wanted = " or ".join(dict.fromkeys(_wanted(d) for d in several))

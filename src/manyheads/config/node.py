@@ -137,7 +137,7 @@ class Finding:
             if inner is None:
                 break
             node = inner
-            whole = self.at == "key" or i < len(self.path) - 1 or isinstance(node.value, dict)
+            whole = self.at == "key" or i < len(self.path) - 1
             place = node.key if whole and node.key else node.place
         return Problem(self.rule, place, self.value, self.nearest, self.remedy)
 
@@ -160,7 +160,7 @@ def from_python(value: Any, path: KeyPath = ()) -> Node:
     wanted = _unfit(value)
     if wanted:
         raise RecipeError(Problem(wanted, place, str(value).encode("unicode_escape").decode()))
-    return Node(value, place, place, str(value))
+    return Node(value, place, place, value if isinstance(value, str) else "")
 
 
 def _unfit(value: Any) -> str:

@@ -39,11 +39,11 @@ def _apply(root: Node, text: str) -> Node:
         raise RecipeError(Problem("`extends` stands in a file, not in an override", place))
     value = compose(written, place, located=False) if written else Node("", place)
     path, rest = _walk(root, parts, place)
-    if len(path) == 1 and path[0] in _NAMED and len(rest) > 1:
-        node = root.find(path)
+    if parts[0] in _NAMED and len(parts) > 2 and len(path) < 2:
+        node = root.child(parts[0])
         known = list(node.value) if node and isinstance(node.value, dict) else []
-        rule = f"`{path[0]}` has no entry of this name; there are {listed(known)}"
-        raise RecipeError(Problem(rule, place, rest[0], nearest(rest[0], known)))
+        rule = f"`{parts[0]}` has no entry of this name; there are {listed(known)}"
+        raise RecipeError(Problem(rule, place, parts[1], nearest(parts[1], known)))
     for key in reversed(rest[1:]):
         value = Node({key: replace(value, key=place)}, place)
     return root.put((*path, *rest[:1]), replace(value, key=place))

@@ -372,4 +372,4 @@ class Recipe(Strict):
     mixture: MixtureSpec = Field(default_factory=MixtureSpec)
     """Order of the batches."""
     training: TrainingSpec = Field(default_factory=TrainingSpec)
-    """The loop."""
+    """How long, in what batches and by which optimizer."""

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from manyheads.config.fields import all_task_keys, builtin, homes, keys, kind, section_at, sections, task_keys
+from manyheads.config.recipe import (
+    ClassificationTask,
+    DataSpec,
+    OptimizerSpec,
+    OwnModule,
+    OwnTask,
+    PoolModule,
+    Recipe,
+    StepSpec,
+    TaggingTask,
+    TaskData,
+    TrainingSpec,
+)
+
+DATA = {
+    "modules": {"p": {"type": "pool"}, "o": {"type": "mine"}},
+    "data": {"d": {}},
+    "tasks": {"t": {"type": "tagging", "path": ["p", {"module": "p"}]}, "bad": {"type": ["x"]}, "none": 3},
+}
+
+
+def test_keys_are_spelled_as_in_a_file() -> None:
+    assert "from" in keys(TaskData)
+    assert "from_" not in keys(TaskData)
+
+
+def test_every_section_is_listed_with_its_place() -> None:
+    places = {place for place, _ in sections()}
+    assert {(), ("modules", "<name>"), ("tasks", "<name>", "path", "<n>"), ("training", "optimizer")} <= places
+    assert (("data", "<name>"), DataSpec) in sections()
+
+
+@pytest.mark.parametrize(
+    ("path", "section"),
+    [
+        ((), Recipe),
+        (("modules", "p"), PoolModule),
+        (("modules", "o"), OwnModule),
+        (("data", "d"), DataSpec),
+        (("tasks", "t"), TaggingTask),
+        (("tasks", "bad"), OwnTask),
+        (("tasks", "none"), OwnTask),
+        (("tasks", "absent"), OwnTask),
+        (("tasks", "t", "data"), TaskData),
+        (("tasks", "t", "path", 1), StepSpec),
+        (("tasks", "t", "path", 7), StepSpec),
+        (("training",), TrainingSpec),
+        (("training", "optimizer"), OptimizerSpec),
+        (("tasks",), None),
+        (("modules", "p", "how"), None),
+    ],
+)
+def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None) -> None:
+    assert section_at(path, DATA) is section
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "found"),
+    [
+        ("lr", (), ["training.optimizer.lr"]),
+        ("tokens", ("training",), ["training.batch.tokens"]),
+        ("warmup", ("training", "optimizer"), ["training.schedule.warmup"]),
+        ("train", ("tasks", "a"), ["data.<name>.train", "tasks.a.data.train"]),
+        ("scheme", ("tasks", "a"), ["tasks.a.scheme (type tagging)"]),
+        ("max_length", ("tasks", "a"), ["modules.<name>.max_length (type pretrained)"]),
+        ("weight", ("training",), ["tasks.<name>.weight"]),
+        ("labels", ("data", "d"), ["tasks.<name>.labels (type classification or multilabel or tagging)"]),
+        ("nothing", (), []),
+    ],
+)
+def test_where_a_key_belongs(key: str, path: tuple[str, ...], found: list[str]) -> None:
+    assert homes(key, path) == found
+
+
+def test_types_that_are_built_in() -> None:
+    assert list(builtin("modules")) == ["pretrained", "pool", "feedforward"]
+    assert list(builtin("tasks")) == ["classification", "multilabel", "regression", "tagging"]
+    assert kind(ClassificationTask) == "classification"
+    assert kind(OwnTask) is None
+    assert kind(DataSpec) is None
+
+
+def test_the_keys_of_tasks() -> None:
+    assert "scheme" in task_keys("tagging")
+    assert "scheme" not in task_keys("classification")
+    assert "options" in task_keys("mine")
+    assert "dropout" in task_keys(None)
+    assert "options" not in task_keys(["x"])
+    assert {"scheme", "separator", "low", "options", "dropout"} <= set(all_task_keys())
