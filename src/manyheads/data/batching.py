@@ -9,6 +9,7 @@ from manyheads.seeds import generator
 
 POOL = 50  # batches that are sorted together: enough for even lengths, few enough for random company
 TOKENS = 2048  # padded pieces in a batch when nothing is said
+_ANY = np.iinfo(np.int64).max  # a limit that is none
 
 
 def plan_pass(lengths: np.ndarray, spec: BatchSpec, seed: int, dataset: str, epoch: int) -> list[np.ndarray]:
@@ -18,29 +19,32 @@ def plan_pass(lengths: np.ndarray, spec: BatchSpec, seed: int, dataset: str, epo
     before they are cut into batches of at most `rows` rows and `tokens` padded pieces, and the batches are shuffled
     again. A row longer than the budget is a batch of its own.
     """
+    lengths = np.asarray(lengths)
+    if not len(lengths):
+        return []
     draw = generator(seed, "order", dataset, epoch)
     order = draw.permutation(len(lengths))
     if spec.group_by_length:
         order = _sort_pools(order, lengths, _pool_size(lengths, spec))
     batches = np.split(order, _cuts(lengths[order], spec))
     if spec.group_by_length:
-        batches = [batches[i] for i in draw.permutation(len(batches))]
-    return [b for b in batches if len(b)]
+        return [batches[i] for i in draw.permutation(len(batches))]
+    return batches
 
 
 def _limits(spec: BatchSpec) -> tuple[int, int]:
     """Most rows and most padded pieces."""
-    tokens = spec.tokens or (TOKENS if spec.rows is None else np.iinfo(np.int64).max)
-    return spec.rows or np.iinfo(np.int64).max, tokens
+    return spec.rows or _ANY, spec.tokens or (TOKENS if spec.rows is None else _ANY)
 
 
 def _pool_size(lengths: np.ndarray, spec: BatchSpec) -> int:
+    """Rows of about 50 batches."""
     rows, tokens = _limits(spec)
-    typical = max(float(lengths.mean()), 1.0) if len(lengths) else 1.0
-    return POOL * max(1, int(min(rows, tokens / typical)))
+    return POOL * max(1, int(min(rows, tokens / max(float(lengths.mean()), 1.0))))
 
 
 def _sort_pools(order: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:
+    """Sorted by length inside each pool of `size` rows; equal lengths keep their order."""
     pool = np.arange(len(order)) // size
     return order[np.lexsort((lengths[order], pool))]
 
@@ -48,7 +52,7 @@ def _sort_pools(order: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray
 def _cuts(lengths: np.ndarray, spec: BatchSpec) -> list[int]:
     """Where a new batch begins, going through rows of these lengths in order."""
     rows, tokens = _limits(spec)
-    if tokens == np.iinfo(np.int64).max:
+    if tokens == _ANY:
         return list(range(rows, len(lengths), rows))
     cuts, start, longest = [], 0, 0
     for i, length in enumerate(lengths.tolist()):

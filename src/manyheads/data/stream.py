@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from manyheads.config.recipe import BatchSpec, MixtureSpec
 from manyheads.data import mixture
 from manyheads.data.batching import plan_pass
+from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest
+
+_KEYS = ("epoch", "draw", "cursors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Draw:
     dataset: str
     epoch: int
     index: int
-    rows: np.ndarray
+    rows: np.ndarray = field(compare=False)  # follows from the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,68 +36,87 @@ class Position:
 
     @classmethod
     def start(cls, names: Sequence[str]) -> Position:
-        return cls(0, 0, {name: (0, 0) for name in names})
+        return cls(0, 0, dict.fromkeys(names, (0, 0)))
 
     def to_json(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "draw": self.draw, "cursors": {n: list(c) for n, c in self.cursors.items()}}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Position:
-        return cls(data["epoch"], data["draw"], {n: (c[0], c[1]) for n, c in data["cursors"].items()})
+    def from_json(cls, data: Any) -> Position:
+        """What `to_json` gave; ArtefactError for anything else."""
+        if not isinstance(data, Mapping) or set(data) != set(_KEYS) or not isinstance(data["cursors"], Mapping):
+            raise ArtefactError(Problem(f"a position in the data has exactly {listed(_KEYS)}", "position", repr(data)))
+        for key, value in (("epoch", data["epoch"]), ("draw", data["draw"])):
+            if not _is_count(value):
+                raise ArtefactError(Problem("must be a whole number from 0 on", f"position.{key}", repr(value)))
+        for name, cursor in data["cursors"].items():
+            if not (isinstance(cursor, list | tuple) and len(cursor) == 2 and all(map(_is_count, cursor))):
+                rule = "must be [pass, next batch], whole numbers from 0 on"
+                raise ArtefactError(Problem(rule, f"position.cursors.{name}", repr(cursor)))
+        return cls(data["epoch"], data["draw"], {name: (c[0], c[1]) for name, c in data["cursors"].items()})
 
 
 class Stream:
     """Rounds of batches of several data sets; a data set that is used up starts over with a new permutation.
 
-    lengths   data set to the lengths (N,) of its rows
+    lengths  data set to the lengths (N,) of its rows
+    batch    how rows become batches, for all data sets or for each by name
+
+    Raises RecipeError for a mixture that does not fit the data sets.
     """
 
-    def __init__(self, lengths: Mapping[str, np.ndarray], spec: MixtureSpec, batch: BatchSpec, seed: int) -> None:
+    def __init__(
+        self, lengths: Mapping[str, np.ndarray], spec: MixtureSpec, batch: BatchSpec | Mapping[str, BatchSpec], seed: int
+    ) -> None:
         mixture.check(spec, list(lengths))
         self.names = list(lengths)
-        self.lengths, self.spec, self.batch, self.seed = dict(lengths), spec, batch, seed
+        self.lengths, self.spec, self.seed = dict(lengths), spec, seed
+        self.batch = {name: batch if isinstance(batch, BatchSpec) else batch[name] for name in lengths}
         self._passes: dict[str, dict[int, list[np.ndarray]]] = {name: {} for name in lengths}
         self._sizes: dict[tuple[str, int], int] = {}
 
     def rounds(self, position: Position, retired: Collection[str] = ()) -> Iterator[tuple[list[Draw], Position]]:
         """Rounds from `position` on, each with the position after it; ends only when every data set has retired.
 
-        The draws of retired data sets are left out and their cursors stay.
+        The draws of retired data sets are left out and their cursors stay. Raises RecipeError for an unknown name in
+        `retired`, and ArtefactError for a position that cannot be in these data.
         """
+        self._check(position, retired)
         epoch, taken, cursors = position.epoch, position.draw, dict(position.cursors)
-        while len(set(retired).intersection(self.names)) < len(self.names):
+        while not set(retired).issuperset(mixture.taking_part(self.spec, self.names, self._epoch_sizes(epoch))):
             order, width = self._order(epoch)
-            progressed = False
             for start in range(taken, len(order), width):
                 chosen = [self.names[i] for i in order[start : start + width]]
                 draws = [self._draw(name, cursors) for name in chosen if name not in retired]
                 stop = start + width
-                after = Position(epoch, stop, dict(cursors)) if stop < len(order) else Position(epoch + 1, 0, dict(cursors))
                 if draws:
-                    progressed = True
-                    yield draws, after
-            if not progressed and taken == 0:
-                return  # what is left has no share of its own
+                    yield draws, Position(*((epoch, stop) if stop < len(order) else (epoch + 1, 0)), dict(cursors))
             epoch, taken = epoch + 1, 0
 
     def rounds_in(self, epoch: int) -> int:
         """Rounds of one epoch of the mixture."""
-        return mixture.rounds(self.spec, self.names, self._epoch_sizes(epoch))
+        return mixture.rounds_per_epoch(self.spec, self.names, self._epoch_sizes(epoch))
 
     def batches(self, name: str, epoch: int) -> int:
-        """Batches of one pass over a data set."""
+        """Batches of pass `epoch` over a data set."""
         if (name, epoch) not in self._sizes:
             self._sizes[name, epoch] = len(self._pass(name, epoch))
         return self._sizes[name, epoch]
 
     def _order(self, epoch: int) -> tuple[np.ndarray, int]:
-        order = mixture.order(self.spec, self.names, self._epoch_sizes(epoch), self.seed, epoch)
-        return order, len(order) // max(self.rounds_in(epoch), 1)
+        """The draws of an epoch and how many of them are a round."""
+        sizes = self._epoch_sizes(epoch)
+        order = mixture.order(self.spec, self.names, sizes, self.seed, epoch)
+        return order, mixture.round_width(self.spec, self.names, sizes)
 
     def _epoch_sizes(self, epoch: int) -> list[int]:
-        """Where an epoch is one pass over everything its sizes are those of that very pass; else those of the first one."""
-        aligned = self.spec.epoch == "pass" and self.spec.sampling in ("proportional", "sequential")
-        return [self.batches(name, epoch if aligned else 0) for name in self.names]
+        """Where an epoch is one pass over the data its sizes are those of that very pass; else those of the first one.
+
+        The passes of one data set differ by a batch or two when batches are filled by a budget of pieces.
+        """
+        once = self.spec.sampling in ("proportional", "sequential") or self.spec.tasks_per_step == "all" or len(self.names) == 1
+        number = epoch if once and self.spec.epoch == "pass" else 0
+        return [self.batches(name, number) for name in self.names]
 
     def _draw(self, name: str, cursors: dict[str, tuple[int, int]]) -> Draw:
         epoch, index = cursors[name]
@@ -103,9 +125,28 @@ class Stream:
         return Draw(name, epoch, index, batches[index])
 
     def _pass(self, name: str, epoch: int) -> list[np.ndarray]:
+        """The batches of a pass; the two that were planned last are kept."""
         known = self._passes[name]
         if epoch not in known:
-            for old in sorted(known)[:-1]:
+            for old in list(known)[:-1]:
                 del known[old]
-            known[epoch] = plan_pass(self.lengths[name], self.batch, self.seed, name, epoch)
+            known[epoch] = plan_pass(self.lengths[name], self.batch[name], self.seed, name, epoch)
         return known[epoch]
+
+    def _check(self, position: Position, retired: Collection[str]) -> None:
+        strange = [name for name in retired if name not in self.names]
+        if strange:
+            raise RecipeError(*(Problem("no data set has this name", value=n, nearest=nearest(n, self.names)) for n in strange))
+        if set(position.cursors) != set(self.names):
+            rule = f"the position is in the data sets {listed(position.cursors)}, and the run has {listed(self.names)}"
+            raise ArtefactError(Problem(rule))
+        for name, (epoch, index) in position.cursors.items():
+            if index and index >= self.batches(name, epoch):
+                rule = (
+                    f"pass {epoch} over {name!r} has {self.batches(name, epoch)} batches, and the position is at batch {index}"
+                )
+                raise ArtefactError(Problem(rule, remedy="resume with the data and settings that the run began with"))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
