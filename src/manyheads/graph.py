@@ -7,13 +7,14 @@ are one node, so what tasks share runs once. Everything that can be wrong with t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from manyheads.errors import Problem, WiringError, listed, nearest
 from manyheads.ports import ANY, Port, Ports
 
 BATCH = "batch"  # `batch.<field>` names what the data give
+_BROKEN = -1  # number of a step that cannot be wired, so that steps after it are not blamed for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,66 +98,67 @@ def wire(paths: Paths, modules: Mapping[str, Ports], fields: Mapping[str, Port] 
     ends = {task: _follow(wiring, task, path) for task, path in paths.items()}
     if wiring.problems:
         raise WiringError(*wiring.problems)
-    return Graph(tuple(wiring.nodes), {task: end for task, end in ends.items() if end is not None})
+    return Graph(tuple(wiring.nodes), ends)
 
 
-def _follow(wiring: _Wiring, task: str, path: Sequence[Step]) -> int | None:
-    """Add one task's steps; the number of its last node, or None when the path is broken."""
+def _follow(wiring: _Wiring, task: str, path: Sequence[Step]) -> int:
+    """Add one task's steps; the number of its last node. A step that cannot be wired is reported and left out."""
     if not path:
         wiring.problems.append(Problem("a path needs at least one step", f"tasks.{task}.path"))
-        return None
     results: dict[str, int] = {}
-    last: int | None = None
     for position, step in enumerate(path):
         place = f"tasks.{task}.path[{position}]"
-        if step.module not in wiring.modules:
-            rule = f"step {step.result!r} names a module that is not in the pool (there are: {listed(wiring.modules)})"
-            wiring.problems.append(Problem(rule, place, step.module, nearest(step.module, wiring.modules)))
-            return None
         if step.result in results or step.result == BATCH:
             rule = "two steps of one path have the same name; give one of them a `name` of its own"
+            if step.result == BATCH:
+                rule = f"{BATCH!r} is the name of what the data give; give the step another `name`"
             wiring.problems.append(Problem(rule, place, step.result))
-            return None
-        refs = _resolve(wiring, place, step, results, last)
-        if refs is None or not _fits(wiring, place, step, refs):
-            return None
-        last = _node(wiring, task, step, refs)
-        results[step.result] = last
-    return last
+        results.setdefault(step.result, _add(wiring, task, place, step, results))
+    return list(results.values())[-1] if path else _BROKEN
 
 
-def _resolve(wiring: _Wiring, place: str, step: Step, results: Mapping[str, int], last: int | None) -> tuple[Ref, ...] | None:
-    if not step.inputs:
-        return (Ref(last),) if last is not None else (Ref(_only(wiring.fields)),)
-    refs = []
-    for name in step.inputs:
-        ref = _lookup(name, results, wiring.fields)
+def _add(wiring: _Wiring, task: str, place: str, step: Step, results: Mapping[str, int]) -> int:
+    """The node of a step; `_BROKEN` where it, or a step that it reads, cannot be wired."""
+    known = step.module in wiring.modules
+    if not known:
+        rule = f"step {step.result!r} names a module that is not in the pool (there are: {listed(wiring.modules)})"
+        wiring.problems.append(Problem(rule, place, step.module, nearest(step.module, wiring.modules)))
+    refs = _resolve(wiring, place, step, results)
+    inputs = [(name, ref) for name, ref in refs if ref is not None and ref.source != _BROKEN]
+    if not known or len(inputs) < len(refs) or not _fits(wiring, place, step, inputs):
+        return _BROKEN
+    return _node(wiring, task, step, tuple(ref for _, ref in inputs))
+
+
+def _resolve(wiring: _Wiring, place: str, step: Step, results: Mapping[str, int]) -> list[tuple[str, Ref | None]]:
+    """Where each input of a step comes from; None, and a problem, for one that is nowhere."""
+    if not step.inputs and results:
+        last = list(results)[-1]
+        return [(last, Ref(results[last]))]
+    refs = [(name, _lookup(name, results, wiring.fields)) for name in step.inputs or (BATCH,)]
+    available = [*results, *(f"{BATCH}.{f}" for f in wiring.fields or ())]
+    for name, ref in refs:
         if ref is None:
-            available = [*results, *(f"{BATCH}.{f}" for f in wiring.fields or ())]
-            rule = f"step {step.result!r} wants an input that no earlier step gives (available: {listed(available)})"
+            rule = f"step {step.result!r} wants an input that is not there (available: {listed(available)})"
             wiring.problems.append(Problem(rule, place, name, nearest(name, available)))
-            return None
-        refs.append(ref)
-    return tuple(refs)
+    return refs
 
 
 def _lookup(name: str, results: Mapping[str, int], fields: Mapping[str, Port] | None) -> Ref | None:
     if name in results:
         return Ref(results[name])
     head, _, attribute = name.partition(".")
-    if head == BATCH:
-        source, _, attribute = attribute.partition(".")
-        if not source:
-            return Ref(_only(fields))
-        return Ref(source, attribute or None) if fields is None or source in fields else None
-    return Ref(results[head], attribute) if head in results and attribute else None
+    if head != BATCH:
+        return Ref(results[head], attribute) if head in results and attribute else None
+    source, _, attribute = attribute.partition(".")
+    if fields is None:
+        return Ref(source or None, attribute or None)
+    if not source:
+        return Ref(next(iter(fields))) if len(fields) == 1 else None
+    return Ref(source, attribute or None) if source in fields else None
 
 
-def _only(fields: Mapping[str, Port] | None) -> str | None:
-    return next(iter(fields)) if fields is not None and len(fields) == 1 else None
-
-
-def _fits(wiring: _Wiring, place: str, step: Step, refs: tuple[Ref, ...]) -> bool:
+def _fits(wiring: _Wiring, place: str, step: Step, refs: Sequence[tuple[str, Ref]]) -> bool:
     takes = wiring.modules[step.module].takes
     if takes is None:
         return True
@@ -164,13 +166,13 @@ def _fits(wiring: _Wiring, place: str, step: Step, refs: tuple[Ref, ...]) -> boo
         rule = f"step {step.result!r} feeds {len(refs)} inputs to module {step.module!r}, which takes {len(takes)}"
         wiring.problems.append(Problem(rule, place))
         return False
-    for ref, wanted in zip(refs, takes, strict=True):
-        given = _given(wiring, ref)
-        if not given.fits(wanted):
-            rule = f"step {step.result!r} wants {wanted}, but its input gives {given}"
-            wiring.problems.append(Problem(rule, place))
-            return False
-    return True
+    wrong = [
+        Problem(f"step {step.result!r} wants {wanted}, but its input {name!r} gives {given}", place)
+        for (name, ref), wanted in zip(refs, takes, strict=True)
+        if not (given := _given(wiring, ref)).fits(wanted)
+    ]
+    wiring.problems.extend(wrong)
+    return not wrong
 
 
 def _given(wiring: _Wiring, ref: Ref) -> Port:
@@ -187,9 +189,10 @@ def _node(wiring: _Wiring, task: str, step: Step, refs: tuple[Ref, ...]) -> int:
         number = wiring.known[key]
         old = wiring.nodes[number]
         if task not in old.tasks:
-            wiring.nodes[number] = Node(old.module, old.inputs, (*old.tasks, task), old.gives)
+            wiring.nodes[number] = replace(old, tasks=(*old.tasks, task))
         return number
-    gives = wiring.modules[step.module].gives
+    ports = wiring.modules[step.module]
+    gives = replace(ports.gives, width=_given(wiring, refs[0]).width) if ports.same_width else ports.gives
     wiring.known[key] = len(wiring.nodes)
     wiring.nodes.append(Node(step.module, refs, (task,), gives))
     return len(wiring.nodes) - 1

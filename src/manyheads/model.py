@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, listed, nearest
-from manyheads.graph import Graph, Ref, wire
+from manyheads.graph import Graph, Node, Ref, wire
 from manyheads.ports import Ports
 from manyheads.task.base import Task
 from manyheads.types import Batch, Output, Round, cat_rows, part_rows
 
 Asked: TypeAlias = tuple[tuple[str, ...], ...]  # for each batch of a round, the tasks to answer
+_OURS = (ManyheadsError, MemoryError, torch.OutOfMemoryError)  # say all that is needed as they are
+_Value: TypeAlias = tuple[Any, tuple[int, ...]]  # what a node gave, and the batches whose rows it holds
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A node that runs once, over the rows of these batches of the round."""
+    """A node, by its number, that runs once over the rows of these batches of the round."""
 
-    node: int
-    module: nn.Module
-    inputs: tuple[Ref, ...]
+    number: int
+    node: Node
     batches: tuple[int, ...]
 
 
@@ -58,52 +60,55 @@ class Model(nn.Module):
             if task.name in grown:
                 raise RecipeError(Problem("two tasks have the same name", f"tasks.{task.name}", task.name))
             grown[task.name] = task
-        for name, module in modules.items():
-            if name in self.pool and self.pool[name] is not module:
-                rule = f"two modules want the name {name!r}: {self.pool[name]} and {module}"
-                raise RecipeError(Problem(rule, f"modules.{name}"))
-        pool = {**dict(self.pool.items()), **modules}
+        pool = self._grown_pool(modules)
         graph = wire({t.name: t.steps for t in grown.values()}, {n: ports_of(m) for n, m in pool.items()})
-        for name, module in modules.items():
-            self._put(name, module)
-        self.tasks, self.graph = grown, graph
+        self.pool, self.tasks, self.graph = pool, grown, graph
         self._programs.clear()
 
-    def _put(self, name: str, module: nn.Module) -> None:
-        try:
-            self.pool[name] = module
-        except (KeyError, TypeError) as error:
-            raise RecipeError(Problem(f"a module cannot have this name: {error.args[0]}", f"modules.{name}", name)) from error
+    def _grown_pool(self, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+        pool = nn.ModuleDict(dict(self.pool.items()))
+        for name, module in modules.items():
+            place = f"modules.{name}"
+            if not isinstance(module, nn.Module):
+                raise RecipeError(Problem(f"a module must be a torch.nn.Module, found {type(module).__name__}", place))
+            if name in pool and pool[name] is not module:
+                raise RecipeError(Problem(f"two modules want one name: {_brief(pool[name])} and {_brief(module)}", place, name))
+            try:
+                pool[name] = module
+            except KeyError as error:
+                raise RecipeError(Problem(f"a module cannot have this name: {error.args[0]}", place, name)) from error
+        return pool
 
     def forward(self, batches: Round, asked: Sequence[Collection[str]] | None = None) -> list[dict[str, Output]]:
         """For each batch of the round, the outputs of its tasks.
 
-        `asked` names the tasks of each batch; default: those the batch has targets for. A step that several tasks or
-        batches share runs once over all their rows.
+        `asked` names the tasks of each batch; default: those the batch has targets for, label sets without a task left
+        out. A step that several tasks or batches share runs once over all their rows.
         """
-        wanted: Asked = tuple(tuple(a) for a in asked) if asked is not None else tuple(tuple(b.targets) for b in batches)
+        if asked is None:
+            asked = [[t for t in batch.targets if t in self.tasks] for batch in batches]
+        wanted: Asked = tuple(tuple(tasks) for tasks in asked)
         program = self._programs.get(wanted) or self._compile(wanted)
-        values: dict[int, tuple[Any, tuple[int, ...]]] = {}
+        values: dict[int, _Value] = {}
         for call in program:
-            arguments = [self._input(ref, call.batches, batches, values) for ref in call.inputs]
-            values[call.node] = (self._run(call, arguments), call.batches)
+            values[call.number] = (self._run(call, batches, values), call.batches)
         ends = self.graph.ends
         return [
-            {task: Output(task, self._rows(values[ends[task]], (i,), batches)) for task in tasks}
+            {task: Output(task, _rows(values[ends[task]], None, (i,), batches)) for task in tasks}
             for i, tasks in enumerate(wanted)
         ]
 
     def answer(self, batch: Batch, tasks: Collection[str] | None = None) -> dict[str, Output]:
         """Outputs of one batch; default: of all tasks of the model."""
-        return self([batch], [tuple(self.tasks if tasks is None else tasks)])[0]
+        outputs: list[dict[str, Output]] = self([batch], [tuple(self.tasks if tasks is None else tasks)])
+        return outputs[0]
 
     def losses(self, batches: Round) -> dict[str, Tensor]:
         """For each task of the round the sum of its item losses, a scalar with its graph; unweighted."""
         sums: dict[str, Tensor] = {}
-        asked = [[t for t in batch.targets if t in self.tasks] for batch in batches]
-        for batch, outputs in zip(batches, self(batches, asked), strict=True):
+        for batch, outputs in zip(batches, self(batches), strict=True):
             for name, output in outputs.items():
-                loss = self.tasks[name].loss_sum(output.scores, batch.targets[name])
+                loss = self._loss(name, output.scores, batch.targets[name])
                 sums[name] = sums[name] + loss if name in sums else loss
         return sums
 
@@ -116,54 +121,55 @@ class Model(nn.Module):
         for i, tasks in enumerate(asked):
             for node in self.graph.needed(tasks):
                 users.setdefault(node, []).append(i)
-        program = [
-            _Call(number, self.pool[self.graph.nodes[number].module], self.graph.nodes[number].inputs, tuple(users[number]))
-            for number in sorted(users)
-        ]
+        program = [_Call(number, self.graph.nodes[number], tuple(users[number])) for number in sorted(users)]
         self._programs[asked] = program
         return program
 
-    def _input(
-        self, ref: Ref, wanted: tuple[int, ...], batches: Round, values: Mapping[int, tuple[Any, tuple[int, ...]]]
-    ) -> Any:
-        if isinstance(ref.source, int):
-            value = self._rows(values[ref.source], wanted, batches)
-        elif len(wanted) == 1:
-            value = _field(batches[wanted[0]], ref.source)
-        else:
-            value = cat_rows([_field(batches[i], ref.source) for i in wanted])
-        if ref.attribute is None:
-            return value
-        return value[ref.attribute] if isinstance(value, Mapping) else getattr(value, ref.attribute)
-
-    def _rows(self, value: tuple[Any, tuple[int, ...]], wanted: tuple[int, ...], batches: Round) -> Any:
-        """The rows of `wanted` batches out of a result that holds those of more."""
-        result, held = value
-        if held == wanted:
-            return result
-        parts, start = [], 0
-        for i in held:
-            stop = start + len(batches[i])
-            if i in wanted:
-                parts.append(part_rows(result, start, stop))
-            start = stop
-        return cat_rows(parts)
-
-    def _run(self, call: _Call, arguments: list[Any]) -> Any:
+    def _run(self, call: _Call, batches: Round, values: Mapping[int, _Value]) -> Any:
+        name = call.node.module
         try:
-            return call.module(*arguments)
-        except (ManyheadsError, MemoryError, torch.OutOfMemoryError):
+            return self.pool[name](*[_input(ref, call.batches, batches, values) for ref in call.node.inputs])
+        except _OURS:
             raise
         except Exception as error:
-            node = self.graph.nodes[call.node]
-            rule = f"step {node.module!r} of {listed(node.tasks)} failed: {type(error).__name__}: {error}"
-            raise WiringError(Problem(rule, f"modules.{node.module}")) from error
+            raise _failed(error, f"step {name!r} of {listed(call.node.tasks)}", f"modules.{name}") from error
+
+    def _loss(self, name: str, scores: Any, target: Tensor) -> Tensor:
+        try:
+            return self.tasks[name].loss_sum(scores, target)
+        except _OURS:
+            raise
+        except Exception as error:
+            raise _failed(error, f"the loss of task {name!r}", f"tasks.{name}") from error
 
 
 def ports_of(module: nn.Module) -> Ports:
     """What a module says that it takes and gives; anything, when it says nothing."""
     ports = getattr(module, "ports", None)
     return ports if isinstance(ports, Ports) else Ports()
+
+
+def _input(ref: Ref, wanted: tuple[int, ...], batches: Round, values: Mapping[int, _Value]) -> Any:
+    """What a step reads, for the rows of `wanted` batches."""
+    if isinstance(ref.source, int):
+        return _rows(values[ref.source], ref.attribute, wanted, batches)
+    return _attribute(cat_rows([_field(batches[i], ref.source) for i in wanted]), ref.attribute)
+
+
+def _rows(value: _Value, attribute: str | None, wanted: tuple[int, ...], batches: Round) -> Any:
+    """The rows of `wanted` batches out of a result that holds those of more."""
+    result, held = _attribute(value[0], attribute), value[1]
+    if held == wanted:
+        return result
+    starts = list(accumulate((len(batches[i]) for i in held), initial=0))
+    spans = zip(held, pairwise(starts), strict=True)
+    return cat_rows([part_rows(result, start, stop, starts[-1]) for i, (start, stop) in spans if i in wanted])
+
+
+def _attribute(value: Any, name: str | None) -> Any:
+    if name is None:
+        return value
+    return value[name] if isinstance(value, Mapping) else getattr(value, name)
 
 
 def _field(batch: Batch, name: str | None) -> Any:
@@ -176,3 +182,16 @@ def _field(batch: Batch, name: str | None) -> Any:
         rule = f"the batch of {batch.dataset!r} has no such field (there are: {listed(batch.fields)})"
         raise WiringError(Problem(rule, value=name, nearest=nearest(name, batch.fields)))
     return batch.fields[name]
+
+
+def _failed(error: Exception, what: str, place: str) -> Exception:
+    """What to raise where a module or a loss failed: an error that names it; of a CPU without memory, a MemoryError."""
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return MemoryError(f"{what}: {error}")
+    return WiringError(Problem(f"{what} failed: {type(error).__name__}: {error}", place))
+
+
+def _brief(module: nn.Module) -> str:
+    """A module in one line: as it prints, or its class and size when it has parts."""
+    text, size = repr(module), sum(p.numel() for p in module.parameters())
+    return f"{type(module).__name__} of {size:,} parameters" if "\n" in text else text

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What goes over a wire: `tokens`, `states` (B, T, D), `vector` (B, D) or `any`; `width` is D where it is known."""
+    """What goes over a wire: `tokens`, `states` (B, T, D), `vector` (B, D), `scores` (B, C) or (B, W, C), or `any`.
+
+    `width` is D or C where it is known.
+    """
 
     kind: str = "any"
     width: int | None = None
@@ -26,7 +29,11 @@ ANY = Port()
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a module takes, an entry an input (None: any number of anything), and what it gives."""
+    """What a module takes, an entry an input (None: any number of anything), and what it gives.
+
+    `same_width` says that what it gives is as wide as its first input.
+    """
 
     takes: tuple[Port, ...] | None = None
     gives: Port = ANY
+    same_width: bool = False

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 IGNORE = -100  # the target of an item that is not supervised; torch's cross-entropy skips it
 
-Value: TypeAlias = "str | int | float | bool | None | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
 Target: TypeAlias = int | float | tuple[int, ...] | None
 
 
@@ -100,9 +100,7 @@ class RowBlock:
                 continue
             if len(present) < len(column):  # a block without words joins one with words: it has none of them
                 column = [present[0].new_empty((len(b), 0)) if t is None else t for t, b in zip(column, blocks, strict=True)]
-            width = max(t.shape[1] for t in column)
-            fill = cls.FILL.get(name, 0)
-            joined[name] = torch.cat([_widen(t, width, fill) for t in column])
+            joined[name] = _cat_tensors(column, cls.FILL.get(name, 0))
         return cls(**joined)
 
 
@@ -198,18 +196,35 @@ def cat_rows(values: Sequence[Any]) -> Any:
     if isinstance(first, RowBlock):
         return type(first).cat(values)
     if isinstance(first, Tensor):
-        if first.dim() > 1 and any(v.shape[1] != first.shape[1] for v in values):
-            width = max(v.shape[1] for v in values)
-            return torch.cat([_widen(v, width, 0) for v in values])
-        return torch.cat(list(values))
+        return _cat_tensors(values, 0)
     if isinstance(first, list):
         return [item for value in values for item in value]
-    raise TypeError(f"rows of type {type(first).__name__} cannot be joined; use a tensor, a list or a RowBlock")
+    if isinstance(first, Mapping):
+        return {key: cat_rows([value[key] for value in values]) for key in first}
+    raise _no_rows(first)
 
 
-def part_rows(value: Any, start: int, stop: int) -> Any:
-    """Rows `start` to `stop` of what a step gave."""
+def part_rows(value: Any, start: int, stop: int, rows: int) -> Any:
+    """Rows `start` to `stop` of what a step gave for `rows` rows. ValueError when it gave another number."""
+    if isinstance(value, Mapping):
+        return {key: part_rows(entry, start, stop, rows) for key, entry in value.items()}
+    if not isinstance(value, Tensor | RowBlock | list):
+        raise _no_rows(value)
+    if len(value) != rows:
+        raise ValueError(f"{rows} rows of several batches went in, {len(value)} came out")
     return value.part(start, stop) if isinstance(value, RowBlock) else value[start:stop]
+
+
+def _no_rows(value: object) -> TypeError:
+    rule = "batches can share a step that takes and gives tensors, lists, RowBlocks, or mappings of these"
+    return TypeError(f"{rule}; found {type(value).__name__}")
+
+
+def _cat_tensors(tensors: Sequence[Tensor], fill: int) -> Tensor:
+    if tensors[0].dim() < 2:
+        return torch.cat(list(tensors))
+    width = max(t.shape[1] for t in tensors)
+    return torch.cat([_widen(t, width, fill) for t in tensors])
 
 
 def _widen(tensor: Tensor, width: int, fill: int) -> Tensor:

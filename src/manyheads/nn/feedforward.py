@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.ports import Port, Ports
 from manyheads.types import States
 
@@ -15,6 +16,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, kind: str, width_in: int, width: int, activation: str = "gelu", dropout: float = 0.0) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            rule = f"an activation is one of {listed(ACTIVATIONS)}"
+            raise RecipeError(Problem(rule, value=activation, nearest=nearest(activation, ACTIVATIONS)))
         self.ports = Ports((Port(kind, width_in),), Port(kind, width))
         self.layers = nn.Sequential(nn.Linear(width_in, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
 

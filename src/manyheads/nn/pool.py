@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.ports import Port, Ports
 from manyheads.types import States
+
+_HOW = ("mean", "cls", "max")
 
 
 class Pool(nn.Module):
     """states (B, T, D) -> (B, D): the mean or maximum over real pieces, or the first piece (`cls`)."""
 
-    ports = Ports((Port("states"),), Port("vector"))
+    ports = Ports((Port("states"),), Port("vector"), same_width=True)
 
     def __init__(self, how: str = "mean") -> None:
         super().__init__()
+        if how not in _HOW:
+            raise RecipeError(Problem(f"how to pool is one of {listed(_HOW)}", value=how, nearest=nearest(how, _HOW)))
         self.how = how
 
     def forward(self, states: States) -> Tensor:

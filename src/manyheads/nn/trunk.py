@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from manyheads.errors import ArtefactError, Problem, ResourceError
+from manyheads.errors import ArtefactError, Problem, ResourceError, listed
 from manyheads.ports import Port, Ports
 from manyheads.types import States, Tokens
 
@@ -44,7 +46,7 @@ class Trunk(nn.Module):
         return States(result.last_hidden_state, tokens.mask, tokens.words)
 
     def train(self, mode: bool = True) -> Trunk:
-        return cast(Trunk, super().train(mode and not self.frozen))
+        return super().train(mode and not self.frozen)
 
 
 def load_trunk(
@@ -62,12 +64,20 @@ def load_trunk(
     config = _config(source, revision)
     if dropout is not None:
         _set_dropout(config, dropout)
-    encoder = _quietly(
+    encoder, report = _quietly(
         lambda: AutoModel.from_pretrained(
-            str(source), config=config, revision=revision, use_safetensors=True, dtype=torch.float32
+            str(source),
+            config=config,
+            revision=revision,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # checked below, with the names
+            output_loading_info=True,
         ),
         source,
     )
+    _check_weights(encoder, report, source)
     return Trunk(encoder, max_length=min(max_length, _longest(config)), freeze=freeze)
 
 
@@ -81,28 +91,56 @@ def _longest(config: PretrainedConfig) -> int:
     return int(getattr(config, "max_position_embeddings", 2**20)) - _position_offset(config)
 
 
+def _check_weights(encoder: PreTrainedModel, report: Mapping[str, Any], source: str | Path) -> None:
+    """What a file lacks or has in another shape is random after loading. Only a pooler, which no path uses, may be absent."""
+    unread = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    absent = sorted(name for name in unread if not name.startswith("pooler."))
+    if absent:
+        raise ArtefactError(
+            Problem(f"the encoder's weights are missing or of another shape: {_some(absent)}", value=str(source))
+        )
+    broken = [name for name, p in encoder.named_parameters() if not torch.isfinite(p).all()]
+    if broken:
+        raise ArtefactError(Problem(f"the encoder's weights are not finite: {_some(broken)}", value=str(source)))
+
+
+def _some(names: Sequence[str]) -> str:
+    return listed(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _config(source: str | Path, revision: str | None) -> PretrainedConfig:
-    config = _quietly(lambda: AutoConfig.from_pretrained(str(source), revision=revision), source)
+    config = _quietly(lambda: AutoConfig.from_pretrained(str(source), revision=revision, trust_remote_code=False), source)
+    if not hasattr(config, "hidden_size"):
+        raise ArtefactError(Problem("the encoder's configuration names no hidden_size", value=str(source)))
     return cast(PretrainedConfig, config)
 
 
 def _quietly(load: Any, source: str | Path) -> Any:
     """`load()` without transformers' progress bar and advice; its errors become ours."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return load()
     except OSError as error:
-        first = str(error).strip().splitlines()[0]
+        if (Path(source) / "config.json").is_file():
+            raise ArtefactError(Problem(f"the encoder's folder is broken: {_first(error)}", value=str(source))) from error
         remedy = "name an installed package (minilm), a folder with config.json and model.safetensors, or a hub id"
-        raise ResourceError(Problem(f"the encoder cannot be loaded: {first}", value=str(source), remedy=remedy)) from error
-    except (ValueError, RuntimeError) as error:
-        raise ArtefactError(Problem(f"the encoder cannot be used: {error}", value=str(source))) from error
+        raise ResourceError(
+            Problem(f"the encoder cannot be loaded: {_first(error)}", value=str(source), remedy=remedy)
+        ) from error
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        raise ArtefactError(Problem(f"the encoder cannot be used: {_first(error)}", value=str(source))) from error
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
 
 
 def _takes_types(encoder: PreTrainedModel) -> bool:
@@ -112,7 +150,7 @@ def _takes_types(encoder: PreTrainedModel) -> bool:
 
 def _position_offset(config: PretrainedConfig) -> int:
     """RoBERTa's family counts positions from the padding id plus one, so fewer of them are usable."""
-    kinds = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
+    kinds = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet", "xmod")
     return (config.pad_token_id or 0) + 1 if config.model_type in kinds else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from manyheads.errors import RecipeError
+from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Step
 from manyheads.nn.losses import is_missing
 from manyheads.registry import Registry
@@ -93,10 +94,15 @@ class Task:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        place = f"tasks.{self.name}"
         if not self.name:
             raise RecipeError("a task needs a name")
-        if not self.weight >= 0:
-            raise RecipeError(f"task {self.name!r}: a weight is a number from 0 on, found {self.weight}")
+        if isinstance(self.type, type):
+            raise RecipeError(Problem(f"a type is an object; call the class: {self.type.__name__}(...)", f"{place}.type"))
+        if isinstance(self.path, str):
+            raise RecipeError(Problem("a path is a list of steps", f"{place}.path", self.path))
+        if not 0 <= self.weight < math.inf:
+            raise RecipeError(Problem("a weight is a finite number from 0 on", f"{place}.weight", str(self.weight)))
         steps = tuple(Step(s) if isinstance(s, str) else s for s in self.path)
         object.__setattr__(self, "path", steps)
         object.__setattr__(self, "metric", self.metric or self.type.metric)
@@ -115,4 +121,6 @@ class Task:
             return self.type.loss(scores, target)
         known = ~is_missing(target)
         count = int(known.sum())
+        if known.dim() > 1:
+            scores = scores[:, : known.shape[1]]  # wider when a longer batch of the same round was joined with this one
         return self.loss(scores[known], target[known]) * count if count else scores.sum() * 0

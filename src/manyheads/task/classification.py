@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manyheads.errors import RecipeError
 from manyheads.nn.losses import cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction
 
@@ -27,8 +28,10 @@ class Classification:
     def __init__(
         self, labels: Sequence[str] = (), class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
     ) -> None:
+        if labels and class_weights is not None and len(labels) != len(class_weights):
+            raise RecipeError(f"{len(labels)} labels want as many class weights, found {len(class_weights)}")
         self.labels = tuple(labels)
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights)
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.label_smoothing = label_smoothing
 
     @property

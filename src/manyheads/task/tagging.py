@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import get_args
 
 from torch import Tensor
 
+from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.losses import cross_entropy
 from manyheads.task.base import TASKS, Judged, Prediction
-from manyheads.text.tags import spans
+from manyheads.text.tags import Scheme, Span, spans
 from manyheads.types import IGNORE
 
 
@@ -23,8 +26,12 @@ class Tagging:
     wants = "states"
 
     def __init__(self, labels: Sequence[str], scheme: str = "BIO") -> None:
+        if "O" in labels[1:]:
+            raise RecipeError(Problem("`O` must be the first label, since it is what a word without a score gets", value="O"))
         self.labels = tuple(labels)
         self.scheme = scheme
+        self._spans = _reader(scheme)
+        self._spans(self.labels)  # a label that the scheme does not have is found here, not in the first answer
         self.metric = "accuracy" if scheme == "none" else "span_f1"
 
     @property
@@ -49,5 +56,15 @@ class Tagging:
         found = scores.argmax(-1).tolist()
         counts = [len(row) for row in found] if words is None else words
         tags = [tuple(self.labels[i] for i in row[:n]) for row, n in zip(found, counts, strict=True)]
-        spelled = [() if self.scheme == "none" else tuple(spans(row, self.scheme)) for row in tags]
-        return [Prediction(task, row, spans=found) for row, found in zip(tags, spelled, strict=True)]
+        return [Prediction(task, row, spans=tuple(self._spans(row))) for row in tags]
+
+
+def _reader(scheme: str) -> Callable[[Sequence[str]], list[Span]]:
+    """What reads spans out of tags; of plain classes, none."""
+    if scheme == "none":
+        return lambda tags: []
+    for known in get_args(Scheme):
+        if scheme == known:
+            return partial(spans, scheme=known)
+    schemes = (*get_args(Scheme), "none")
+    raise RecipeError(Problem(f"a scheme is one of {listed(schemes)}", value=scheme, nearest=nearest(scheme, schemes)))

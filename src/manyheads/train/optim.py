@@ -20,18 +20,15 @@ def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> Optimizer:
     Each group keeps its peak under `peak`. Raises RecipeError when nothing can be trained.
     """
     pretrained = {id(p) for m in model.modules() if isinstance(m, Trunk) for p in m.parameters()}
-    groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = {}
-    for name, parameter in model.named_parameters():
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
         if parameter.requires_grad:
             peak = spec.lr if id(parameter) in pretrained or spec.head_lr is None else spec.head_lr
             decay = spec.weight_decay if parameter.dim() > 1 else 0.0
-            groups.setdefault((peak, decay), []).append((name, parameter))
+            groups.setdefault((peak, decay), []).append(parameter)
     if not groups:
         raise RecipeError("nothing can be trained: every parameter is frozen")
-    named = [
-        {"params": [p for _, p in members], "lr": peak, "peak": peak, "weight_decay": decay}
-        for (peak, decay), members in groups.items()
-    ]
+    named = [{"params": members, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), members in groups.items()]
     if spec.name == "sgd":
         return torch.optim.SGD(named, momentum=spec.momentum)
     rule = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
@@ -39,7 +36,11 @@ def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> Optimizer:
 
 
 def factor(spec: ScheduleSpec, step: int, steps: int) -> float:
-    """Share of the peak at `step` (from 0) of `steps`: linear warm-up, then the named shape down to `floor`."""
+    """Share of the peak at `step` (from 0) of `steps`: linear warm-up, then the named shape down to `floor`.
+
+    The first step already trains: step k of a warm-up over w steps has (k + 1) / (w + 1), where transformers has k / w. After
+    the warm-up both are the same.
+    """
     warmup = spec.warmup * steps if spec.warmup < 1 else spec.warmup
     if step < warmup:
         return (step + 1) / (warmup + 1)
