@@ -24,6 +24,7 @@ from manyheads.config.recipe import (
 )
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
+from manyheads.data.read import BadRow
 from manyheads.encoders import find_encoder
 from manyheads.errors import Problem, WiringError
 from manyheads.graph import Step
@@ -41,7 +42,8 @@ class Assembly:
     """All that a run needs beside settings.
 
     train, dev, test   data sets by name
-    rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; bad rows left out
+    rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
+    quarantine         data sets whose bad rows the run is to write down
     files              file to sha256
     labels             task to how its labels are read
     """
@@ -52,7 +54,8 @@ class Assembly:
     test: Mapping[str, TextDataset]
     rows: Mapping[str, Mapping[str, int]]
     cut: Mapping[str, int]
-    bad: Mapping[str, int]
+    bad: Mapping[str, tuple[BadRow, ...]]
+    quarantine: tuple[str, ...]
     files: Mapping[str, str]
     labels: Mapping[str, Any]
     label_hashes: Mapping[str, str]
@@ -75,7 +78,8 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         test=_split(by_name, "test"),
         rows={name: {split: len(data) for split, data in splits.items()} for name, splits in by_name.items()},
         cut={name: splits["train"].truncated for name, splits in by_name.items()},
-        bad={p.source.name: len(p.bad) for p in found},
+        bad={p.source.name: p.bad for p in found},
+        quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
         files={file: digest for p in found for file, digest in p.files.items()},
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},

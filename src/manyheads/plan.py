@@ -102,7 +102,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         datasets=datasets,
         labels={name: task.type.outputs for name, task in model.tasks.items()},
         unlabelled={t: int((data.items(t) == 0).sum()) for data in assembly.train.values() for t in data.tasks},
-        bad_rows=assembly.bad,
+        bad_rows={name: len(rows) for name, rows in assembly.bad.items()},
         steps=steps_in(stream, recipe.training),
         rounds=rounds,
         parameters=parameters,

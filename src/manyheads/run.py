@@ -10,6 +10,7 @@ for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, NotS
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from typing import Any, NoReturn, TypeAlias
 from manyheads.artefact import save_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.card import card
-from manyheads.config.dump import dump
+from manyheads.config.dump import dump, schema_text
 from manyheads.config.load import Loaded
+from manyheads.config.rebase import rebase
 from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position, Stream
@@ -178,10 +180,23 @@ class _Session:
             if not (self.finished and self.artefact.is_dir()):
                 self.journal.rewind(self.journal_lines)
             (self.folder / "recipe.yaml").write_text(self.loaded.text, encoding="utf-8")
-            (self.folder / "resolved.yaml").write_text(dump(self.recipe), encoding="utf-8")
+            (self.folder / "resolved.yaml").write_text(self._resolved(self.folder), encoding="utf-8")
+            (self.folder / "recipe.schema.json").write_text(schema_text(), encoding="utf-8")
             facts = {"environment": environment(), "fingerprint": self.fingerprint}
+            self._quarantine()
             (self.folder / "run.json").write_text(dumps(facts) + "\n", encoding="utf-8")
         self.engine.wait()
+
+    def _resolved(self, folder: Path) -> str:
+        """The recipe with every default, naming its files from `folder`; training it again gives the same weights."""
+        base = self.loaded.path.parent if self.loaded.path else Path()
+        return dump(rebase(self.recipe, base, folder))
+
+    def _quarantine(self) -> None:
+        """Rows that were left out, with the rule that they break; text is escaped, since it may be none."""
+        for name in self.assembly.quarantine:
+            lines = [json.dumps({"place": str(r.place), "rule": r.rule, "text": r.sample}) for r in self.assembly.bad[name]]
+            (self.folder / f"{name}.quarantine.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     @property
     def artefact(self) -> Path:
@@ -328,7 +343,7 @@ class _Session:
         name = self.loaded.path.stem if self.loaded.path else "manyheads model"
         return {
             "recipe.yaml": self.loaded.text,
-            "resolved.yaml": dump(self.recipe),
+            "resolved.yaml": self._resolved(self.artefact),
             "labels.json": dumps(self.assembly.labels) + "\n",
             "records.jsonl": self.journal.path.read_text(encoding="utf-8") if self.journal.path.exists() else "",
             "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, facts),

@@ -103,7 +103,7 @@ class DataSpec(Strict):
     bad_rows: Literal["error", "skip", "quarantine"] = "error"
     """What to do with a row that breaks a rule.
 
-    Stop, leave it out and count it, or also copy it to `<file>.quarantine.jsonl` in the run.
+    Stop, leave it out and count it, or also write it to `<data set>.quarantine.jsonl` in the run's folder.
     """
     hub: str | None = None
     """Name of a data set on the hub or a folder that `datasets` saved; needs `format: hub`."""

@@ -1,0 +1,41 @@
+"""A recipe that means the same files when it stands in another folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from manyheads.config.recipe import DataSpec, ModuleSpec, PretrainedModule, Recipe
+
+
+def rebase(recipe: Recipe, old: Path, new: Path) -> Recipe:
+    """The recipe with every relative file name, taken from folder `old`, told from folder `new`.
+
+    Names of splits, packages and hub ids stay.
+    """
+    tasks = {name: task.model_copy(update={"data": _data(task.data, old, new)}) for name, task in recipe.tasks.items()}
+    data = {name: _data(spec, old, new) for name, spec in recipe.data.items()}
+    modules = {name: _module(module, old, new) for name, module in recipe.modules.items()}
+    return recipe.model_copy(update={"tasks": tasks, "data": data, "modules": modules})
+
+
+def _data(spec: DataSpec, old: Path, new: Path) -> DataSpec:
+    if spec.format == "hub":
+        return spec
+    files = {split: getattr(spec, split) for split in ("train", "dev", "test")}
+    moved = {
+        split: [_moved(name, old, new) for name in names] if isinstance(names, list) else _moved(names, old, new)
+        for split, names in files.items()
+        if names
+    }
+    return spec.model_copy(update=moved)
+
+
+def _module(module: ModuleSpec, old: Path, new: Path) -> ModuleSpec:
+    if isinstance(module, PretrainedModule) and (old / module.name / "config.json").is_file():
+        return module.model_copy(update={"name": _moved(module.name, old, new)})
+    return module
+
+
+def _moved(name: str, old: Path, new: Path) -> str:
+    return name if Path(name).is_absolute() else os.path.relpath(old / name, new)
