@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan
+from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import (
     ClassificationTask,
@@ -26,15 +27,19 @@ from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import BadRow
 from manyheads.encoders import find_encoder
-from manyheads.errors import Problem, WiringError
+from manyheads.errors import DataError, Problem, RecipeError, WiringError
 from manyheads.graph import Step
+from manyheads.metrics import Score
 from manyheads.model import ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.trunk import measure_encoder
 from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, prepare, sources
-from manyheads.task.base import TASKS, TaskType
+from manyheads.task.base import TaskType
 from manyheads.text.tokenize import Tokenizer
+
+
+_FILES = 50  # above this a data set's files are listed as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     """
     recipe, base = loaded.recipe, loaded.path.parent if loaded.path else Path()
     pool = _Pool(recipe, base)
-    found = [prepare(source, base, recipe.seed) for source in sources(recipe)]
+    found = _prepare(recipe, base)
     blueprint = _blueprint(recipe, pool, found)
     by_name = {p.source.name: _encode(p, pool, cache) for p in found}
     return Assembly(
@@ -80,10 +85,33 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         cut={name: splits["train"].truncated for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
-        files={file: digest for p in found for file, digest in p.files.items()},
+        files={file: digest for p in found for file, digest in _files(p).items()},
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},
     )
+
+
+def _prepare(recipe: Recipe, base: Path) -> list[Prepared]:
+    """All data sets; DataError with the problems of all of them."""
+    found: list[Prepared] = []
+    problems: list[Problem] = []
+    for source in sources(recipe):
+        try:
+            found.append(prepare(source, base, recipe.seed))
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(*problems)
+    return found
+
+
+def _files(prepared: Prepared) -> Mapping[str, str]:
+    """sha256 by file; of a folder with very many files one for all of them."""
+    files = prepared.files
+    if len(files) <= _FILES:
+        return files
+    together = hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items())).encode()).hexdigest()
+    return {f"the {len(files)} files of {prepared.source.name}": together}
 
 
 def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict[str, TextDataset]:
@@ -113,7 +141,8 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
     steps = [Step(s) if isinstance(s, str) else Step(s.module, tuple(s.inputs), s.name or "") for s in task.path]
     port = pool.follow(name, steps)
-    made = TASKS[kind](**options)
+    made = make_type(name, kind, options)
+    _check_metrics(name, task, made)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(pool.add(f"{task.pool}_pool", ModulePlan("pool", {"how": task.pool}))))
         port = Port("vector", port.width)
@@ -129,6 +158,14 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
         metrics=tuple(task.metrics),
         patience=task.patience,
     )
+
+
+def _check_metrics(name: str, task: TaskBase, made: TaskType) -> None:
+    """An unknown metric, or one that the task cannot have, is found before training."""
+    try:
+        Score([task.metric or made.metric, *task.metrics], made.labels, made.scheme)
+    except RecipeError as error:
+        raise RecipeError(*(replace(p, place=p.place or f"tasks.{name}.metrics") for p in error.problems)) from error
 
 
 def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) -> str:
@@ -230,7 +267,8 @@ class _Pool:
                 options |= {"activation": spec.activation, "dropout": spec.dropout}
                 self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
             case OwnModule():
-                gives = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed)).gives
+                ports = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed))
+                gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
                 self._put(name, ModulePlan(spec.type, spec.options), gives)
         return self.gives[name]
 

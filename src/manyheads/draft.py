@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manyheads.config.recipe import DataSpec
-from manyheads.data.read import read_rows
+from manyheads.data.read import columns_of, read_rows
 from manyheads.errors import DataError, Problem
 from manyheads.types import Row
 
@@ -68,7 +68,7 @@ def draft(files: Sequence[Path], encoder: str, base: Path) -> str:
 def guess(file: Path, base: Path) -> Guess:
     """What task a file is for: by its format, its column names and the values of its label column."""
     rows = read_rows(DataSpec(train=str(file.resolve()), bad_rows="skip"), "train", base).rows[:_SAMPLE]
-    columns = list(dict.fromkeys(c for row in rows for c in row.values))
+    columns = columns_of(rows)
     path = _text(os.path.relpath(file, base))
     data = {"train": path, "split": "{dev: 0.1, test: 0.1}   # set aside from train; or name files: dev: …, test: …"}
     name = re.sub(r"[^A-Za-z0-9_]+", "_", file.name.split(".")[0]).strip("_") or "task"

@@ -12,7 +12,7 @@ from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode
 from manyheads.data.labels import LabelMap
-from manyheads.data.read import BadRow, Split, read_rows, require_column, split_rows
+from manyheads.data.read import BadRow, Rows, Split, read_rows, split_rows
 from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
@@ -69,22 +69,30 @@ def sources(recipe: Recipe) -> list[Source]:
 
 def prepare(source: Source, base: Path, seed: int) -> Prepared:
     """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns and labels."""
-    spec = source.spec
-    read = read_rows(spec, "train", base)
-    rows: dict[Split, list[Row]] = split_rows(read.rows, spec, seed)
-    files, bad = list(read.files), list(read.bad)
+    rows, read = read_splits(source.spec, base, seed)
+    targets = {name: _target(name, task, source).fit(rows["train"]) for name, task in source.tasks.items()}
+    files = {fact.path: fact.sha256 for part in read for fact in part.files}
+    return Prepared(source, rows, targets, files, tuple(row for part in read for row in part.bad))
+
+
+def read_splits(spec: DataSpec, base: Path, seed: int, held_out: bool = False) -> tuple[dict[Split, list[Row]], list[Rows]]:
+    """The rows of each split, and all that was read for them; `held_out` leaves out what only training needs.
+
+    Raises DataError.
+    """
+    rows: dict[Split, list[Row]] = {}
+    read = []
+    if spec.split or not held_out:
+        read.append(read_rows(spec, "train", base))
+        rows = split_rows(read[0].rows, spec, seed)
     named: tuple[tuple[Split, object], ...] = (("dev", spec.dev), ("test", spec.test))
     for split, names in named:
         if names:
-            more = read_rows(spec, split, base)
-            rows[split] = more.rows
-            files += more.files
-            bad += more.bad
-    for task in source.tasks:
-        for column in source.inputs.columns:
-            require_column(rows["train"], column, task)
-    targets = {name: _target(name, task, source).fit(rows["train"]) for name, task in source.tasks.items()}
-    return Prepared(source, rows, targets, {f.path: f.sha256 for f in files}, tuple(bad))
+            read.append(read_rows(spec, split, base))
+            rows[split] = read[-1].rows
+    if held_out:
+        rows.pop("train", None)
+    return rows, read
 
 
 def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None) -> dict[Split, TextDataset]:
@@ -107,7 +115,7 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
     missing = tuple(task.data.missing or source.spec.missing)
     declared = getattr(task, "labels", None)
     labels = LabelMap(tuple(declared)) if declared else None
-    kind = TASKS[task.type].target if isinstance(task, OwnTask) else ""  # type: ignore[attr-defined]  # a plug-in's class says
+    kind = getattr(TASKS[task.type], "target", "class") if isinstance(task, OwnTask) else ""  # a plug-in's class says
     if isinstance(task, TaggingTask) or kind == "tags":
         if source.inputs.words is None:
             rule = "tags are learned a word at a time, but the data set has no column of words"

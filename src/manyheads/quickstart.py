@@ -68,14 +68,14 @@ def main() -> int:
             return code
     command = os.path.relpath(Path(sys.executable).with_name("manyheads"))
     note("\nNext, try:")
-    for arguments, meaning in (
+    for line, meaning in (
         (f"inspect {recipe}", "tasks, paths, what they share"),
         (f"predict {artefact} 'A text of your own'", "all tasks, one pass"),
         (f"evaluate {artefact}", "the scores again, from the saved model"),
         (f"train {recipe} seed=14 output=runs/seed-14", "any key can be set like this"),
         ("init my.csv my.conll", "a recipe from your own files"),
     ):
-        note(f"  {command} {arguments:<55}  # {meaning}")
+        note(f"  {command} {line:<55}  # {meaning}")
     return 0
 
 

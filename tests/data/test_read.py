@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from manyheads import registry
 from manyheads.config.recipe import DataSpec
-from manyheads.data.read import READERS, Rows, columns_of, read_rows, require_column, split_rows
+from manyheads.data.read import READERS, Rows, columns_of, read_rows, split_rows
 from manyheads.data.readers.contract import FileFact
 from manyheads.errors import DataError, RecipeError
 from manyheads.types import Place, Row
@@ -152,22 +152,6 @@ def test_columns_in_the_order_in_which_they_are_met():
     place = Place("a.jsonl", 1)
     assert columns_of([Row({"b": 1, "a": 2}, place), Row({"c": 3, "a": 1}, place)]) == ["b", "a", "c"]
     assert columns_of([]) == []
-
-
-def test_a_missing_column_lists_what_there_is_and_the_nearest():
-    rows = [Row({"Text": "x", "label": "y"}, Place("a.tsv", 2))]
-    require_column(rows, "label", "mood")
-    with pytest.raises(DataError) as caught:
-        require_column(rows, "text", "mood")
-    message = "a.tsv: task 'mood' needs the column 'text'; the columns are 'Text', 'label'; did you mean 'Text'?"
-    assert str(caught.value) == message
-    with pytest.raises(DataError, match="the columns are none"):
-        require_column([], "text", "mood")
-
-
-def test_a_column_that_some_rows_lack_is_there():
-    rows = [Row({"a": 1}, Place("a.jsonl", 1)), Row({"b": 1}, Place("a.jsonl", 2))]
-    require_column(rows, "b", "mood")
 
 
 # setting rows aside --------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from manyheads.data.readers import conll, delimited, folders, hub, jsonl, parque
 from manyheads.data.readers import lines as _lines  # noqa: F401
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source, repeated
 from manyheads.data.readers.source import PACKED
-from manyheads.errors import DataError, Problem, RecipeError, listed, nearest, shown
+from manyheads.errors import DataError, Problem, RecipeError, listed, shown
 from manyheads.types import Row
 
-__all__ = ["READERS", "BadRow", "FileFact", "Rows", "Split", "columns_of", "read_rows", "require_column", "split_rows"]
+__all__ = ["READERS", "BadRow", "FileFact", "Rows", "Split", "columns_of", "read_rows", "split_rows"]
 
 Split: TypeAlias = Literal["train", "dev", "test"]
 
@@ -66,15 +66,6 @@ def read_rows(spec: DataSpec, split: Split, base: Path) -> Rows:
 def columns_of(rows: Sequence[Row]) -> list[str]:
     """The columns of all rows, in the order in which they are first met; rows of JSON need not have the same."""
     return list(dict.fromkeys(name for row in rows for name in row.values))
-
-
-def require_column(rows: Sequence[Row], name: str, task: str) -> None:
-    """DataError, with the columns found and the nearest of them, if no row has the column that `task` needs."""
-    if any(name in row.values for row in rows):
-        return
-    found = columns_of(rows)
-    rule = f"task {shown(task)} needs the column {shown(name)}; the columns are {listed(found)}"
-    raise DataError(Problem(rule, rows[0].place.path if rows else "", nearest=nearest(name, found)))
 
 
 def split_rows(rows: Sequence[Row], spec: DataSpec, seed: int) -> dict[Split, list[Row]]:

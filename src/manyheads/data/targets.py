@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
 import pyarrow as pa
 
 from manyheads.data.labels import Found, LabelMap, is_missing, kind_of, label_text
+from manyheads.data.read import columns_of
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.text.tags import Scheme, spans
 from manyheads.types import IGNORE, Row, Target, Value
@@ -272,7 +273,7 @@ def _field(name: str, value: Any) -> Any:
 def require_column(rows: Sequence[Row], column: str, who: str) -> None:
     """DataError with the columns that there are, if no row has `column`."""
     if not any(column in row.values for row in rows):
-        there = list(dict.fromkeys(name for row in rows for name in row.values))
+        there = columns_of(rows)
         place = rows[0].place.path if rows else ""
         raise DataError(Problem(f"{who}: no such column (there are: {listed(there)})", place, column, nearest(column, there)))
 
