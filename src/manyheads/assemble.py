@@ -38,7 +38,6 @@ from manyheads.prepare import Prepared, Source, encoded, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.text.tokenize import Tokenizer
 
-
 _FILES = 50  # above this a data set's files are listed as one
 
 
