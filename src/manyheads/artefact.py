@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from manyheads.blueprint import Blueprint, ModulePlan
 from manyheads.encoders import FILES
 from manyheads.errors import ArtefactError, Problem, listed
-from manyheads.folder import verify, writing
+from manyheads.folder import read_json, verify, writing
 from manyheads.model import Model
 from manyheads.nn.trunk import Trunk
 from manyheads.text.tokenize import Tokenizer
@@ -65,7 +64,7 @@ def load_artefact(folder: Path | str) -> Artefact:
     """
     folder = Path(folder)
     verify(folder, kind=KIND)
-    blueprint = Blueprint.from_json(_json(folder / CONFIG))
+    blueprint = Blueprint.from_json(read_json(folder / CONFIG))
     trunks = [name for name, plan in blueprint.modules.items() if plan.type == "pretrained"]
     plans = {name: _placed(folder, name, plan) for name, plan in blueprint.modules.items()}
     model = replace(blueprint, modules=plans).build()
@@ -79,7 +78,11 @@ def load_artefact(folder: Path | str) -> Artefact:
 
 def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
     """A pretrained module reads its own folder of the artefact and no other, whatever config.json says."""
-    return ModulePlan(plan.type, {**plan.options, "source": str(folder / name)}) if plan.type == "pretrained" else plan
+    if plan.type != "pretrained":
+        return plan
+    if Path(name).name != name or name == "..":
+        raise ArtefactError(Problem("the name of a module is no folder inside the artefact", str(folder / CONFIG), name))
+    return ModulePlan(plan.type, {**plan.options, "source": str(folder / name)})
 
 
 def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:
@@ -106,13 +109,6 @@ def _restore(model: Model, weights: Mapping[str, torch.Tensor]) -> None:
     if wrong:
         raise ArtefactError(Problem(f"weights have another shape: {listed(wrong)}", WEIGHTS))
     model.load_state_dict(weights, strict=False)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(Problem(f"cannot be read: {error}", str(path))) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import nn
 
-from manyheads.errors import ArtefactError, Problem
+from manyheads.errors import ArtefactError, Problem, RecipeError
 from manyheads.graph import Step
 from manyheads.model import Model
 from manyheads.nn.build import build_module, check_options
-from manyheads.task.base import TASKS, Task
+from manyheads.task.base import TASKS, Task, TaskType
 
 FORMAT = 1
 
@@ -47,9 +47,8 @@ class TaskPlan:
 
     def build(self, name: str) -> Task:
         """The task. Raises RecipeError for an unknown type or option."""
-        make = TASKS[self.type]
-        check_options(make, self.options, f"tasks.{name}.options")
-        return Task(name, self.path, make(**self.options), self.weight, self.metric, self.metrics, patience=self.patience)
+        made = make_type(name, self.type, self.options)
+        return Task(name, self.path, made, self.weight, self.metric, self.metrics, patience=self.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,16 @@ class Blueprint:
         except (KeyError, TypeError, AttributeError) as error:
             raise ArtefactError(Problem(f"not a model description: {error}", "config.json")) from error
         return cls(modules, tasks)
+
+
+def make_type(task: str, kind: str, options: Mapping[str, Any]) -> TaskType:
+    """The task type `kind` with its options. Raises RecipeError for a type, an option or a value that is not known."""
+    make, place = TASKS[kind], f"tasks.{task}.options"
+    check_options(make, options, place)
+    try:
+        return make(**options)
+    except (TypeError, ValueError) as error:  # of a plug-in's class: what a recipe gives the built-in ones has been checked
+        raise RecipeError(Problem(f"the task type {kind!r} does not take these options: {error}", place)) from error
 
 
 def _task(plan: Mapping[str, Any]) -> TaskPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -41,14 +42,18 @@ def fingerprint(recipe: Recipe, files: Mapping[str, str], labels: Mapping[str, s
 
 def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     """Warnings about differences that are allowed; RecipeError or DataError for those that are not."""
+    differences = [d for d in _differences(then["recipe"], now["recipe"], "") if not _safe(d[0])]
+    if differences:
+        remedy = f"name another `output` for a new run; only these keys may change: {', '.join(SAFE)}"
+        problems = [Problem(f"the run in {folder} has {_text(old)} here", key, _text(new)) for key, old, new in differences]
+        raise RecipeError(*problems, Problem(remedy))
     changed = [f for f in {**then["files"], **now["files"]} if then["files"].get(f) != now["files"].get(f)]
     if changed:
         raise DataError(*(_changed_file(f, then["files"].get(f), now["files"].get(f)) for f in sorted(changed)))
-    differences = [d for d in _differences(then["recipe"], now["recipe"], "") if not _safe(d[0])]
-    if differences or then["labels"] != now["labels"]:
-        remedy = f"name another `output` for a new run; only these keys may change: {', '.join(SAFE)}"
-        problems = [Problem(f"the run in {folder} has {old!r} here", key, repr(new)) for key, old, new in differences]
-        raise RecipeError(*(problems or [Problem("the label maps differ from the run's")]), Problem(remedy))
+    relabelled = [t for t in {**then["labels"], **now["labels"]} if then["labels"].get(t) != now["labels"].get(t)]
+    if relabelled:  # same recipe, same files: another release reads them otherwise
+        rule = f"the labels differ from those of the run in {folder}"
+        raise DataError(*(Problem(rule, f"tasks.{task}", remedy="name another `output` for a new run") for task in relabelled))
     old, new = then["environment"], now["environment"]
     return tuple(
         f"{name} was {old.get(name)} and is {new.get(name)}: the run goes on, but not bit for bit"
@@ -68,6 +73,11 @@ def _differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any
             yield from _differences(old.get(name), new.get(name), f"{place}.{name}" if place else name)
     elif old != new:
         yield place, old, new
+
+
+def _text(value: Any) -> str:
+    """A setting as JSON has it; what is not there as the word "nothing"."""
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _safe(key: str) -> bool:

@@ -6,13 +6,18 @@ Facts about time (rows a second, hours) go to progress.jsonl, which no resume ha
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from manyheads.types import Record
+
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -23,25 +28,32 @@ class Journal:
         self.lines = 0
 
     def rewind(self, lines: int) -> None:
-        """Forget what was written after a checkpoint that had `lines` lines."""
-        old = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        if len(old) != lines:
-            self.path.write_bytes(b"".join(old[:lines]))
-        self.lines = lines
+        """Forget what was written after a checkpoint that had `lines` lines, half a line included. Never writes, only cuts."""
+        kept = self._whole()[:lines]
+        if len(kept) < lines:
+            log.warning("%s has %d lines, and the checkpoint was made with %d: some were lost", self.path, len(kept), lines)
+        if self.path.exists():
+            os.truncate(self.path, sum(map(len, kept)))
+        self.lines = len(kept)
 
     def add(self, records: Iterable[Record]) -> None:
         """Append; a value that is not a number is written as null."""
         texts = [dumps({**asdict(r), "value": number(r.value)}) for r in records]
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(text + "\n" for text in texts)
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint that counts these lines must not outlive them
         self.lines += len(texts)
 
     def read(self) -> list[Record]:
         """All records; null comes back as NaN."""
-        if not self.path.exists():
-            return []
-        rows = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in self._whole()]
         return [Record(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows]
+
+    def _whole(self) -> list[bytes]:
+        """The lines that were written to their end."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def dumps(data: Mapping[str, Any]) -> str:

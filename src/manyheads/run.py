@@ -11,6 +11,7 @@ for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, NotS
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from manyheads.config.rebase import rebase
 from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import Interrupted, NumericsError, Problem, RecipeError, ResourceError
+from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import check_same, environment, fingerprint
 from manyheads.journal import Journal, dumps, number
 from manyheads.task.base import Task
@@ -97,6 +98,8 @@ class Finished:
     why: str
 
 
+log = logging.getLogger(__name__)
+
 Event: TypeAlias = Started | Progress | Evaluated | Saved | NotSaved | Retired | Finished
 
 
@@ -131,6 +134,7 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     """
     engine = Engine(loaded.recipe.training)
     folder = output_folder(loaded)
+    require_space(folder, 0)  # before data are read, which may take long
     assembly = assemble(loaded, Cache())
     with graceful() as stop:
         session = _Session(loaded, folder, assembly, engine, fresh)
@@ -165,6 +169,7 @@ class _Session:
         self.warnings: tuple[str, ...] = ()
         self.journal_lines = 0
         self._open(fresh)
+        self.complete = self.finished and self.artefact.is_dir()
 
     def _open(self, fresh: bool) -> None:
         """Continue from the newest good checkpoint, or begin."""
@@ -225,7 +230,7 @@ class _Session:
                 yield event
                 yield from self._retire(progress.step)
             last = progress.step == progress.steps
-            if self.follow.stop(self.spec.patience):
+            if self.follow.stop(self.spec.patience) or len(self.state.retired) == len(self.assembly.train):
                 self.why, last = "patience", True
             if self.engine.any(stop.requested is not None):
                 self._interrupt(progress.step, stop)
@@ -293,12 +298,16 @@ class _Session:
         return (spec.every_steps is not None and step % spec.every_steps == 0) or self.engine.any(timed)
 
     def save(self) -> Path:
-        """A checkpoint of this moment; only the main process writes."""
-        path = self.checkpoints.path(self.state.step)
+        """A checkpoint of this moment. Only the main process writes, and all learn whether it could. Raises ResourceError."""
+        path, failed = self.checkpoints.path(self.state.step), None
         if self.engine.main:
-            path = self.checkpoints.save(self.state.step, self.model.state_dict(), self.optimizer, self.model, self._state())
-            self.checkpoints.prune(self.follow.steps())
-        self.engine.wait()
+            try:
+                self.checkpoints.save(self.state.step, self.model.state_dict(), self.optimizer, self.model, self._state())
+                self.checkpoints.prune(self.follow.steps())
+            except ResourceError as error:
+                failed = error
+        if self.engine.any(failed is not None):
+            raise failed or ResourceError(Problem("the main process could not save", str(path)))
         return path
 
     def _state(self) -> dict[str, Any]:
@@ -315,17 +324,28 @@ class _Session:
     def finish(self, why: str) -> Finished:
         """Back to the best weights; test rows scored once; the artefact written, unless it is there already."""
         target = self.artefact
-        best = self.follow.best[WHOLE].step if WHOLE in self.follow.best and self.follow.best[WHOLE].step else self.state.step
-        if why == "done" and target.is_dir():
-            return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
-        if best != self.state.step:
-            self.checkpoints.restore(self.checkpoints.load(self.checkpoints.path(best)), self.model)
+        if self.complete:
+            records = self.journal.read()
+            return Finished(self.folder, target, self.state.step, records[-1].step, records, why)
+        best = self._take_best()
         records = evaluate(self.model, self.assembly.test.values(), engine=self.engine, step=best) + self._baselines(best)
         if self.engine.main:
             self.journal.add(records)
             save_artefact(target, self.model, self.assembly.blueprint, self._texts(best))
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
+
+    def _take_best(self) -> int:
+        """Load the weights of the best step and return it; the last step where nothing chose, or where the best is gone."""
+        best = self.follow.best.get(WHOLE)
+        if best is None or best.value is None or best.step == self.state.step:
+            return self.state.step
+        try:
+            self.checkpoints.restore(self.checkpoints.load(self.checkpoints.path(best.step)), self.model)
+        except ArtefactError as error:
+            log.warning("the best checkpoint cannot be used, so the last weights are taken: %s", error)
+            return self.state.step
+        return best.step
 
     def _baselines(self, step: int) -> list[Record]:
         """What the most frequent answer scores on the rows that judge each task: test rows, else dev rows."""

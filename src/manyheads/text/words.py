@@ -18,13 +18,14 @@ def words(text: str) -> list[tuple[int, int]]:
 
 
 def first_pieces(word_spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """For each word the position of the first piece that starts in it; -1 when it was cut off.
+    """For each word the position of the first piece that has a character of it; -1 when it was cut off.
 
-    `offsets` are the pieces' characters (from, to); special pieces, whose span is empty, belong to no word.
+    `offsets` are the pieces' characters (from, to); special pieces, whose span is empty, belong to no word. A piece may
+    begin before its word, with the space that some tokenizers keep, and words may share one, such as `...`.
     """
     found, piece = [], 0
     for start, stop in word_spans:
-        while piece < len(offsets) and (offsets[piece][0] < start or offsets[piece][0] == offsets[piece][1]):
+        while piece < len(offsets) and (offsets[piece][1] <= start or offsets[piece][0] == offsets[piece][1]):
             piece += 1
         inside = piece < len(offsets) and offsets[piece][0] < stop
         found.append(piece if inside else -1)
