@@ -1,6 +1,6 @@
 """The circle toy: what the machinery costs when a step takes a third of a millisecond. Peer: a bare PyTorch loop.
 
-    python benchmarks/circle.py
+    python -m benchmarks.circle
 
 Both take the same batches, loss, clipping, optimizer and learning rate; the peer is written as one would by hand.
 """
@@ -11,11 +11,11 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from interleave import interleave, report
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import manyheads as mh
+from benchmarks.interleave import interleave, report
 from manyheads.config.recipe import MixtureSpec, TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.train.engine import Engine

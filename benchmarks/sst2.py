@@ -1,7 +1,7 @@
 """SST-2 on MiniLM: speed against a bare loop and transformers' Trainer, accuracy against a plain loop.
 
-    python benchmarks/sst2.py speed            # rows a second, interleaved in one process
-    python benchmarks/sst2.py accuracy         # one epoch over 20,000 rows, three seeds each, dev accuracy
+    python -m benchmarks.sst2 speed            # rows a second, interleaved in one process
+    python -m benchmarks.sst2 accuracy         # one epoch over 20,000 rows, three seeds each, dev accuracy
 
 Reads SST-2 from $MANYHEADS_DATA/glue/SST-2 (default ../shared/data). All contenders train the same rows in batches of 32
 with AdamW, the same rate and clipping; the plain loop is written as one would by hand, and takes manyheads' batches.
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from interleave import interleave, report
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
+from benchmarks.interleave import interleave, report
 from manyheads.assemble import Assembly, assemble
 from manyheads.config.load import Loaded, recipe_from
 from manyheads.data.stream import Position, Stream
