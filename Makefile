@@ -44,8 +44,9 @@ quickstart: env weights  ## three real tasks on one encoder: check, train, evalu
 schema: env  ## write the JSON Schema of a recipe and its reference page
 	$(BIN)/python -m manyheads.config.dump
 
-bench: env weights  ## speed and accuracy against plain loops
-	$(OFFLINE) $(BIN)/python -m benchmarks
+bench: env weights  ## rows per second against plain loops and transformers' Trainer
+	$(OFFLINE) $(BIN)/python benchmarks/circle.py
+	$(OFFLINE) $(BIN)/python benchmarks/sst2.py speed
 
 lock:  ## write requirements/*.txt anew from pyproject.toml and requirements/*.in (needs a registry)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -64,7 +65,7 @@ clean:  ## remove .venv, builds and caches; runs stay
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "manyheads needs Python 3.11 or later: make env PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing the locked packages into .venv (once; about 400 MB with a CPU build of torch)"
+	@echo "installing the locked packages into .venv (once; 2 GB of disk with a CPU build of torch)"
 	@$(PIP) --require-hashes --only-binary :all: -r requirements/build.txt \
 		&& $(PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch.txt \
 		&& $(PIP) --require-hashes --no-build-isolation --only-binary :all: --no-binary seqeval -r requirements/lock.txt \
