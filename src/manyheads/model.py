@@ -92,11 +92,7 @@ class Model(nn.Module):
         values: dict[int, _Value] = {}
         for call in program:
             values[call.number] = (self._run(call, batches, values), call.batches)
-        ends = self.graph.ends
-        return [
-            {task: Output(task, _rows(values[ends[task]], None, (i,), batches)) for task in tasks}
-            for i, tasks in enumerate(wanted)
-        ]
+        return [{task: self._end(task, i, batches, values) for task in tasks} for i, tasks in enumerate(wanted)]
 
     def answer(self, batch: Batch, tasks: Collection[str] | None = None) -> dict[str, Output]:
         """Outputs of one batch; default: of all tasks of the model."""
@@ -133,6 +129,12 @@ class Model(nn.Module):
             raise
         except Exception as error:
             raise _failed(error, f"step {name!r} of {listed(call.node.tasks)}", f"modules.{name}") from error
+
+    def _end(self, task: str, batch: int, batches: Round, values: Mapping[int, _Value]) -> Output:
+        try:
+            return Output(task, _rows(values[self.graph.ends[task]], None, (batch,), batches))
+        except (TypeError, ValueError) as error:
+            raise _failed(error, f"parting the scores of task {task!r}", f"tasks.{task}") from error
 
     def _loss(self, name: str, scores: Any, target: Tensor) -> Tensor:
         try:

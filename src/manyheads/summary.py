@@ -1,7 +1,7 @@
 """A model drawn as text: its tasks with their paths, its modules with who uses them and how large they are.
 
 2 tasks over 3 modules, 1 of them shared
-3 steps answer all tasks; without sharing there would be 4
+3 steps for all tasks, 4 without sharing
 1,234 parameters, 1,234 of them trained
 
 task       type            path
@@ -36,7 +36,7 @@ def _counts(model: Model) -> list[str]:
     alone = sum(len(node.tasks) for node in nodes)
     return [
         f"{_many(len(model.tasks), 'task')} over {_many(len(model.pool), 'module')}, {shared} of them shared",
-        f"{_many(len(nodes), 'step')} answer all tasks; without sharing there would be {alone}",
+        f"{_many(len(nodes), 'step')} for all tasks, {alone} without sharing",
         f"{_size(model):,} parameters, {_size(model, trained=True):,} of them trained",
     ]
 
