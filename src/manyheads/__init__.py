@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from manyheads.api import fit as fit
-    from manyheads.config.load import load_recipe as load_recipe
+    from manyheads.api import load_recipe as load_recipe
     from manyheads.config.recipe import Recipe as Recipe
     from manyheads.data.tensors import TensorDataset as TensorDataset
     from manyheads.graph import Step as Step
@@ -36,7 +36,7 @@ _HOMES = {
     "TensorDataset": "data.tensors",
     "evaluate": "train.evaluate",
     "fit": "api",
-    "load_recipe": "config.load",
+    "load_recipe": "api",
 }
 
 __version__ = "0.1.0"

@@ -16,7 +16,6 @@ from typing import Any
 
 from manyheads.types import Record
 
-
 log = logging.getLogger(__name__)
 
 

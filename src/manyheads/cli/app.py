@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
-from manyheads.errors import ManyheadsError
+from manyheads import __version__
+from manyheads.errors import ManyheadsError, RecipeError, ResourceError
 
 app = typer.Typer(
     name="manyheads",
@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"manyheads {installed('manyheads')}")
+        typer.echo(f"manyheads {__version__}")
         raise typer.Exit
 
 
@@ -139,28 +139,40 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """The exit code of a command; errors are told on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows its number
     try:
-        result: Any = app(args=arguments, standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        result: Any = app(args=arguments, prog_name="manyheads", standalone_mode=False)
+        return result if isinstance(result, int) else 0  # typer gives 130 for Ctrl-C
     except ManyheadsError as error:
         return _tell(error, error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; the interpreter must not complain
-        return 0
-    except MemoryError as error:
-        return _tell(error, 7)
-    except OSError as error:
-        return _tell(error, 7)
+    except typer.TyperException as error:
+        return _tell_usage(error)
+    except SystemExit as error:
+        return _left(error)
+    except (MemoryError, OSError) as error:
+        return _tell(error, ResourceError.exit_code)
     except Exception as error:
         traceback.print_exc()
         print(f"error: this is a bug of manyheads: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
+
+
+def _left(error: SystemExit) -> int:
+    """The code with which typer left; 0 where it or rich left because nobody reads the pipe any more, which is no error."""
+    if not isinstance(error.__context__, BrokenPipeError):
+        return error.code if isinstance(error.code, int) else 1
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes at its end and must not complain
+    return 0
+
+
+def _tell_usage(error: typer.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        print(context.get_usage(), file=sys.stderr)
+    print(f"error: {error.format_message()}", file=sys.stderr)
+    return RecipeError.exit_code
 
 
 def _tell(error: BaseException, code: int) -> int:

@@ -31,8 +31,13 @@ def warn(text: str) -> None:
 
 
 def print_json(data: Any) -> None:
-    """Strict JSON on standard output, one line."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+    """Strict JSON on standard output, one line; other letters as escapes where the output cannot hold them."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

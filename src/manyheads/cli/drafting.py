@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manyheads.cli.console import note
-from manyheads.draft import draft
+from manyheads.config.dump import schema_text
+from manyheads.draft import SCHEMA, draft
 from manyheads.errors import Problem, RecipeError
 
 
@@ -15,6 +16,7 @@ def init(files: Sequence[Path], output: Path, encoder: str, force: bool) -> None
     if output.exists() and not force:
         raise RecipeError(Problem("the file exists", str(output), remedy="--force overwrites it, --output names another"))
     output.write_text(draft(files, encoder, output.parent), encoding="utf-8")
+    (output.parent / SCHEMA).write_text(schema_text(), encoding="utf-8")  # the recipe's first line points editors to it
     note(f"wrote {output}")
     note(f"look at the plan:  manyheads check {output}")
     note(f"train:             manyheads train {output}")

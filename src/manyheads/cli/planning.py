@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from manyheads.api import load_recipe
 from manyheads.artefact import CONFIG, load_artefact
 from manyheads.assemble import assemble
 from manyheads.cli.console import clock, out, print_json, print_table, printable, warn
 from manyheads.cli.predicting import find_artefact
-from manyheads.config.load import load_recipe
 from manyheads.plan import DatasetPlan, Plan, plan
 from manyheads.run import output_folder
 from manyheads.summary import summary
@@ -57,9 +57,7 @@ def _show(found: Plan) -> None:
             share = data.cut / max(data.rows["train"], 1)
             warn(f"{name}: {data.cut} training rows ({share:.0%}) are longer than the limit and are cut")
     pieces = sum(data.tokens for data in found.datasets.values())
-    out.print(
-        f"{found.steps} steps, {found.rounds} rounds, {pieces:,} pieces to train on; about {clock(found.seconds)} on this machine"
-    )
+    out.print(f"{found.steps} steps, {found.rounds} rounds, {pieces:,} pieces to train on; about {clock(found.seconds)} here")
     out.print(
         f"{found.parameters:,} parameters, {found.trainable:,} trained; about {found.state_bytes / 2**20:.0f} MiB of memory "
         f"beside activations; {found.checkpoint_bytes / 2**20:.0f} MiB a checkpoint"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from manyheads.api import load_recipe
 from manyheads.cli.console import Ticker, note, print_json, print_table, printable, score, warn
-from manyheads.config.load import load_recipe
+from manyheads.journal import number
 from manyheads.run import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started, run
 from manyheads.train.baseline import SUFFIX
 from manyheads.train.loop import Progress
@@ -17,6 +19,8 @@ def train(recipe: Path, overrides: Sequence[str], fresh: bool, as_json: bool) ->
     """Train with live progress on standard error, the table of scores on standard output."""
     ticker = Ticker()
     for event in run(load_recipe(recipe, overrides), fresh=fresh):
+        if os.environ.get("RANK", "0") != "0":
+            continue  # one of several processes speaks
         if isinstance(event, Progress):
             ticker.tick(event.step, event.steps, dict(event.losses), sum(event.rows.values()), event.rate)
             continue
@@ -48,8 +52,8 @@ def _tell(event: Event) -> None:
 def _finish(event: Finished, as_json: bool) -> None:
     found = last_scores(event.records, event.best)
     if as_json:
-        values = {r.key: r.value if r.value == r.value else None for r in found}
-        print_json({"folder": str(event.folder), "artefact": str(event.artefact), "best": event.best, "scores": values})
+        folders = {"folder": str(event.folder), "artefact": str(event.artefact)}
+        print_json({**folders, "best": event.best, "scores": values_of(found)})
         return
     print_scores(found, f"Scores of step {event.best}")
     note(f"the model is in {event.artefact}")
@@ -59,6 +63,11 @@ def _finish(event: Finished, as_json: bool) -> None:
 def last_scores(records: Sequence[Record], step: int) -> list[Record]:
     """The records of one step on dev and test rows, without losses."""
     return [r for r in records if r.split != "train" and r.step == step and r.metric != "loss"]
+
+
+def values_of(records: Sequence[Record]) -> dict[str, float | None]:
+    """task/dataset/split/metric to value, None for what is undefined."""
+    return {r.key: number(r.value) for r in records}
 
 
 def print_scores(records: Sequence[Record], title: str) -> None:

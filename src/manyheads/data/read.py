@@ -92,9 +92,12 @@ def split_rows(rows: Sequence[Row], spec: DataSpec, seed: int) -> dict[Split, li
 
 
 def _order(rows: Sequence[Row], seed: int, purpose: str) -> list[int]:
-    """The rows' numbers by lot. Rows that a file gains at its end change nothing in the order of the others."""
-    paths = dict.fromkeys(row.place.path for row in rows)
-    lots = seeds.generator(seed, purpose, *paths).random(len(rows))
+    """The rows' numbers by lot. Rows that a file gains at its end change nothing in the order of the others.
+
+    Of a file only its own name counts, so that a recipe that names it from another folder sets the same rows aside.
+    """
+    names = dict.fromkeys(PurePath(row.place.path).name for row in rows)
+    lots = seeds.generator(seed, purpose, *names).random(len(rows))
     return [int(i) for i in lots.argsort(kind="stable")]
 
 

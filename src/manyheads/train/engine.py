@@ -18,6 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from manyheads.config.recipe import TrainingSpec
+from manyheads.errors import Problem, RecipeError
 from manyheads.seeds import key
 
 
@@ -31,7 +32,7 @@ class Engine:
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
         self._state = PartialState(cpu=spec.device == "cpu")
-        self.device = self._state.device if spec.device in ("auto", "cpu") else torch.device(spec.device)
+        self.device = self._state.device if spec.device in ("auto", "cpu") else _present(spec.device)
         self.rank: int = self._state.process_index
         self.world: int = self._state.num_processes
         self._bf16 = spec.precision == "bf16"
@@ -90,3 +91,11 @@ class Engine:
     def wait(self) -> None:
         """Return when every rank is here."""
         self._state.wait_for_everyone()
+
+
+def _present(name: str) -> torch.device:
+    """RecipeError for a device that this machine, or this build of torch, does not have."""
+    there = torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
+    if not there:
+        raise RecipeError(Problem("no such device is at hand", "training.device", name, remedy="`auto` takes what there is"))
+    return torch.device(name)

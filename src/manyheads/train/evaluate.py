@@ -73,12 +73,15 @@ def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: 
     for rows in _batches(np.asarray(dataset.lengths)[engine.rank :: engine.world]):
         mine = rows * engine.world + engine.rank
         batch = dataset.batch(mine).to(engine.device)
-        with engine.autocast():
+        with engine.autocast():  # losses too: it computes them in full precision
             outputs = model.answer(batch, list(dict.fromkeys(heads.values())))
+            sums = {
+                label: model.tasks[task].loss_sum(outputs[task].scores, batch.targets[label]) for label, task in heads.items()
+            }
         for i, (label, task) in enumerate(heads.items()):
-            target, found = batch.targets[label], outputs[task].scores
-            if count := items(target):
-                losses[i] += torch.tensor([float(model.tasks[task].loss_sum(found, target)), count])
+            found = outputs[task].scores
+            if count := items(batch.targets[label]):
+                losses[i] += torch.tensor([float(sums[label]), count])
             judged = model.tasks[task].type.judge(found, dataset.gold(label, mine).to(engine.device))
             scores[label].add(judged.gold, judged.predicted, judged.probabilities)
     return _records(scores, engine.sum(losses.to(engine.device)).tolist(), dataset, engine, step)

@@ -1,0 +1,51 @@
+"""`manyheads evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from manyheads.api import load_recipe
+from manyheads.artefact import Artefact, load_artefact
+from manyheads.cli.console import print_json, warn
+from manyheads.cli.predicting import find_artefact
+from manyheads.cli.training import print_scores, values_of
+from manyheads.config.load import Loaded
+from manyheads.errors import Problem, RecipeError
+from manyheads.journal import Journal
+from manyheads.rescore import rescore, rescore_file
+from manyheads.train.baseline import SUFFIX
+from manyheads.types import Record
+
+
+def evaluate(artefact: Path, data: Sequence[str], as_json: bool) -> None:
+    """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`."""
+    wanted = [_pair(text) for text in data]
+    found = load_artefact(find_artefact(artefact))
+    loaded = load_recipe(found.folder / "resolved.yaml")
+    if wanted:
+        records = [r for task, file in wanted for r in rescore_file(found, loaded, task, file)]
+    else:
+        records = _set_aside(found, loaded)
+    scores = [r for r in records if r.metric != "loss"]
+    if as_json:
+        print_json({"artefact": str(found.folder), "scores": values_of(scores)})
+    else:
+        print_scores(scores, f"Scores of {found.folder}")
+
+
+def _set_aside(found: Artefact, loaded: Loaded) -> list[Record]:
+    """The scores, and the baselines that training left for them."""
+    records, missed = rescore(found, loaded)
+    for text in missed:
+        warn(f"left out: {text}")
+    scored = {(r.task, r.dataset, r.split) for r in records}
+    saved = Journal(found.folder / "records.jsonl").read()
+    return [*records, *(r for r in saved if r.metric.endswith(SUFFIX) and (r.task, r.dataset, r.split) in scored)]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    task, separator, file = text.partition("=")
+    if not (task and separator and file):
+        raise RecipeError(Problem("--data wants task=file", value=text))
+    return task, file

@@ -1,0 +1,74 @@
+"""A saved model scored again: on the rows that its recipe set aside, or on other files, read with the labels it was saved with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+
+from manyheads.artefact import Artefact
+from manyheads.config.load import Loaded
+from manyheads.config.recipe import DataSpec
+from manyheads.data.cache import Cache
+from manyheads.data.dataset import TextDataset
+from manyheads.data.read import Split, read_rows
+from manyheads.data.targets import KnownTarget, target_from_json
+from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
+from manyheads.folder import read_json
+from manyheads.prepare import Prepared, Source, encoded, read_splits, sources
+from manyheads.train.engine import Engine
+from manyheads.train.evaluate import evaluate
+from manyheads.types import Record, Row
+
+
+def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]]:
+    """Records on the dev and test rows of the model's recipe, and sentences about data sets that are not at hand any more.
+
+    `loaded` is the artefact's own resolved.yaml. Raises DataError when no data set can be read.
+    """
+    records, missed = [], []
+    base = loaded.path.parent if loaded.path else Path()
+    for source in sources(loaded.recipe):
+        try:
+            rows, _ = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
+        except DataError as error:
+            missed += error.problems
+            continue
+        records += _records(artefact, loaded, source, rows)
+    if missed and not records:
+        raise DataError(*missed, Problem("no data set of the recipe can be read", remedy="name files: --data task=file"))
+    return records, [str(problem) for problem in missed]
+
+
+def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> list[Record]:
+    """Records of one task on a file that has the columns of its training data. The split is called like the file."""
+    if task not in artefact.model.tasks:
+        known = list(artefact.model.tasks)
+        raise RecipeError(
+            Problem(f"the model has no such task (there are: {listed(known)})", "--data", task, nearest(task, known))
+        )
+    source = next(s for s in sources(loaded.recipe) if task in s.tasks)
+    spec = source.spec.model_copy(
+        update={"test": file, "train": None, "dev": None, "split": {}, "format": _format(source, file)}
+    )
+    only = Source(source.name, spec, {task: source.tasks[task]})
+    rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
+    found = _records(artefact, loaded, only, rows)
+    return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found]
+
+
+def _records(artefact: Artefact, loaded: Loaded, source: Source, rows: Mapping[Split, list[Row]]) -> list[Record]:
+    saved = read_json(artefact.folder / "labels.json")
+    targets: dict[str, KnownTarget] = {task: target_from_json(saved[task]) for task in source.tasks}
+    trunk = artefact.blueprint.tasks[next(iter(source.tasks))].path[0].module
+    longest = artefact.blueprint.modules[trunk].options["max_length"]
+    prepared = Prepared(source, rows, targets, {}, ())
+    datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
+    engine = Engine(loaded.recipe.training)
+    return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine)
+
+
+def _format(source: Source, file: str) -> str:
+    """The recipe's own format for a file that ends like the training file, else what the name says."""
+    spec: DataSpec = source.spec
+    first = spec.train if isinstance(spec.train, str) else (spec.train or [""])[0]
+    return spec.format if PurePath(first).suffix == PurePath(file).suffix else "auto"
