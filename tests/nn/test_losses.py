@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from manyheads.nn.losses import binary_cross_entropy, cross_entropy, is_missing, items, squared_error
+from manyheads.types import IGNORE
+
+NAN = float("nan")
+CASES: list[tuple[str, Callable[..., Tensor], tuple[int, ...], Tensor]] = [
+    ("classes", cross_entropy, (3, 4), torch.full((3,), IGNORE)),
+    ("words", cross_entropy, (2, 3, 4), torch.full((2, 3), IGNORE)),
+    ("probabilities", cross_entropy, (3, 4), torch.full((3, 4), NAN)),
+    ("label sets", binary_cross_entropy, (3, 4), torch.full((3, 4), NAN)),
+    ("numbers", squared_error, (3, 1), torch.full((3,), NAN)),
+]
+
+
+def scores(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_(True)
+
+
+@pytest.mark.parametrize(("loss", "shape", "target"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_nothing_to_learn_gives_zero_with_a_gradient_of_zero(
+    loss: Callable[..., Tensor], shape: tuple[int, ...], target: Tensor
+) -> None:
+    found = scores(*shape)
+    value = loss(found, target)
+    value.backward()
+    assert float(value.detach()) == 0.0
+    assert found.grad is not None
+    assert not found.grad.any()
+    assert items(target) == 0
+    assert is_missing(target).all()
+
+
+@given(st.lists(st.sampled_from([IGNORE, 0, 1, 2, 3]), min_size=1, max_size=8))
+def test_items_without_a_class_add_nothing(classes: list[int]) -> None:
+    target = torch.tensor(classes)
+    found, known = scores(len(classes), 4), target != IGNORE
+    value = cross_entropy(found, target)
+    if known.any():
+        assert_close(value, F.cross_entropy(found[known], target[known]) * known.sum())
+    assert items(target) == int(known.sum())
+
+
+def test_the_loss_of_a_class_and_a_gap_is_the_loss_of_the_class() -> None:
+    found = scores(2, 4)
+    assert_close(cross_entropy(found, torch.tensor([1, IGNORE])), cross_entropy(found[:1], torch.tensor([1])))
+
+
+def test_words_are_items() -> None:
+    found, target = scores(2, 3, 4), torch.tensor([[0, 1, IGNORE], [3, IGNORE, IGNORE]])
+    slow = [F.cross_entropy(found[i, j], target[i, j]) for i, j in ((0, 0), (0, 1), (1, 0))]
+    assert_close(cross_entropy(found, target), torch.stack(slow).sum())
+    assert items(target) == 3
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.floats(0, 0.9), st.booleans())
+def test_soft_labels_of_one_class_equal_the_class(classes: list[int], smoothing: float, weighted: bool) -> None:
+    found, target = scores(len(classes), 4), torch.tensor(classes)
+    weight = torch.tensor([1.0, 2.0, 0.5, 3.0]) if weighted else None
+    hard = cross_entropy(found, target, weight, smoothing)
+    assert_close(cross_entropy(found, F.one_hot(target, 4).float(), weight, smoothing), hard, rtol=1e-5, atol=1e-5)
+
+
+def test_soft_labels_average_the_losses_of_their_classes() -> None:
+    found = scores(1, 4)
+    parts = [cross_entropy(found, torch.tensor([i])) for i in range(4)]
+    value = cross_entropy(found, torch.tensor([[0.5, 0.25, 0.25, 0.0]]))
+    assert_close(value, 0.5 * parts[0] + 0.25 * parts[1] + 0.25 * parts[2])
+
+
+def test_a_row_of_nan_is_a_missing_soft_label_and_one_nan_among_numbers_is_not_hidden() -> None:
+    found = scores(2, 2)
+    target = torch.tensor([[0.25, 0.75], [NAN, NAN]])
+    assert_close(cross_entropy(found, target), cross_entropy(found[:1], target[:1]))
+    assert items(target) == 1
+    assert cross_entropy(found, torch.tensor([[0.5, NAN], [0.5, 0.5]])).isnan()
+
+
+def test_class_weights_multiply_and_leave_the_count_alone() -> None:
+    found, target, weight = scores(3, 2), torch.tensor([0, 1, IGNORE]), torch.tensor([1.0, 5.0])
+    parts = F.cross_entropy(found[:2], target[:2], reduction="none")
+    assert_close(cross_entropy(found, target, weight), parts[0] + 5 * parts[1])
+    assert items(target) == 2
+
+
+def test_label_smoothing_spreads_the_target() -> None:
+    found, target = scores(2, 4), torch.tensor([1, IGNORE])
+    spread = torch.full((1, 4), 0.1 / 4)
+    spread[0, 1] += 0.9
+    assert_close(cross_entropy(found, target, label_smoothing=0.1), cross_entropy(found[:1], spread))
+
+
+def test_binary_cross_entropy_is_the_mean_over_labels_summed_over_rows() -> None:
+    found, target = scores(3, 4), torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
+    assert_close(binary_cross_entropy(found, target), F.binary_cross_entropy_with_logits(found, target) * 3)
+
+
+def test_a_missing_row_and_a_missing_label_of_a_label_set() -> None:
+    found = scores(2, 2)
+    target = torch.tensor([[1.0, NAN], [NAN, NAN]])
+    alone = F.binary_cross_entropy_with_logits(found[0, 0], torch.tensor(1.0))
+    assert_close(binary_cross_entropy(found, target), alone / 2)
+    assert items(target) == 1
+    assert is_missing(target).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3,)])
+def test_squared_error(shape: tuple[int, ...]) -> None:
+    found, target = scores(*shape), torch.tensor([1.0, NAN, -2.0])
+    known = torch.tensor([0, 2])
+    mean = F.mse_loss(found.reshape(3)[known], target[known])
+    assert_close(squared_error(found, target), mean * 2)
+    assert items(target) == 2
+
+
+def test_a_gap_of_nan_never_reaches_the_gradient() -> None:
+    found = scores(2)
+    squared_error(found, torch.tensor([1.0, NAN])).backward()
+    assert found.grad is not None
+    assert found.grad.isfinite().all()
+    assert found.grad[1] == 0
+
+
+def test_losses_under_bf16_are_summed_in_fp32() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.randn(4, 3).bfloat16()
+        assert cross_entropy(found, torch.tensor([0, 1, 2, 0]), torch.ones(3).to(found)).dtype == torch.float32
+        assert binary_cross_entropy(found, torch.rand(4, 3)).dtype == torch.float32
+        assert squared_error(found[:, 0], torch.rand(4)).dtype == torch.float32

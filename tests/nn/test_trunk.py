@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
+from transformers.utils import logging
+
+from manyheads.errors import ArtefactError, ResourceError
+from manyheads.nn.trunk import Trunk, load_trunk, measure_encoder
+from manyheads.ports import Port
+from manyheads.types import Tokens
+
+SMALL = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
+    "bert": lambda: BertConfig(**SMALL, max_position_embeddings=20),
+    "roberta": lambda: RobertaConfig(**SMALL, max_position_embeddings=20, type_vocab_size=1),
+    "distilbert": lambda: DistilBertConfig(
+        vocab_size=40, dim=16, n_layers=1, n_heads=2, hidden_dim=16, max_position_embeddings=20
+    ),
+    "electra": lambda: ElectraConfig(**SMALL, embedding_size=8, max_position_embeddings=20),
+}
+LONGEST = {"bert": 20, "roberta": 18, "distilbert": 20, "electra": 20}  # roberta's positions begin after its padding id, 1
+
+
+@pytest.fixture(scope="session", params=list(CONFIGS))
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random encoder of each family, in a folder that is named like it."""
+    folder = tmp_path_factory.mktemp("families") / str(request.param)
+    torch.manual_seed(0)
+    AutoModel.from_config(CONFIGS[request.param]()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(bert_tiny: Path, tmp_path: Path) -> Path:
+    """BERT-tiny, to be broken."""
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(bert_tiny / name, folder / name)
+    return folder
+
+
+def tokens(*lengths: int, seed: int = 0, highest: int = 40) -> Tokens:
+    random, width = torch.Generator().manual_seed(seed), max(lengths)
+    at = torch.arange(width).expand(len(lengths), width)
+    mask = at < torch.tensor(lengths).unsqueeze(1)
+    types = (at >= width // 2).long() * mask
+    return Tokens(torch.randint(3, highest, (len(lengths), width), generator=random) * mask, mask, types)
+
+
+def alone(given: Tokens, row: int) -> Tokens:
+    """One row without its padding."""
+    length = int(given.mask[row].sum())
+    return Tokens(given.ids[row : row + 1, :length], given.mask[row : row + 1, :length], given.types[row : row + 1, :length])
+
+
+# states -----------------------------------------------------------------------------------------------------------------
+
+
+def test_states_are_those_of_transformers(bert_tiny: Path) -> None:
+    trunk, plain = load_trunk(bert_tiny).eval(), AutoModel.from_pretrained(bert_tiny).eval()
+    given = tokens(9, 5, 2, highest=30000)
+    wanted = plain(input_ids=given.ids, attention_mask=given.mask.long(), token_type_ids=given.types).last_hidden_state
+    found = trunk(given)
+    assert torch.equal(found.states, wanted)
+    assert found.mask is given.mask
+    assert found.words is None
+
+
+def test_padded_rows_equal_single_rows(bert_tiny: Path) -> None:
+    trunk, given = load_trunk(bert_tiny).eval(), tokens(12, 7, 1, 30, highest=30000)
+    padded = trunk(given)
+    for row in range(4):
+        single = trunk(alone(given, row)).states
+        assert_close(padded.states[row : row + 1, : single.shape[1]], single, atol=1e-5, rtol=0)
+
+
+def test_padded_rows_equal_single_rows_in_every_family(family: Path) -> None:
+    trunk, given = load_trunk(family).eval(), tokens(11, 4, 1)
+    padded = trunk(given)
+    for row in range(3):
+        single = trunk(alone(given, row)).states
+        assert_close(padded.states[row : row + 1, : single.shape[1]], single, atol=1e-5, rtol=0)
+
+
+def test_the_second_text_is_told_apart_where_the_family_can(family: Path) -> None:
+    trunk, given = load_trunk(family).eval(), tokens(8)
+    flat = Tokens(given.ids, given.mask, torch.zeros_like(given.types))
+    assert torch.equal(trunk(given).states, trunk(flat).states) == (family.name in ("roberta", "distilbert"))
+
+
+def test_the_longest_input_of_each_family_runs(family: Path) -> None:
+    trunk = load_trunk(family, max_length=256).eval()
+    assert trunk.max_length == LONGEST[family.name]
+    assert measure_encoder(family) == (16, LONGEST[family.name])
+    assert trunk.ports.takes == (Port("tokens"),)
+    assert trunk.ports.gives == Port("states", 16)
+    longest = trunk.max_length
+    assert trunk(tokens(longest, 3)).states.shape == (2, longest, 16)
+    with pytest.raises((IndexError, RuntimeError)):
+        trunk(tokens(longest + 1))
+
+
+def test_a_shorter_limit_is_kept(bert_tiny: Path) -> None:
+    assert load_trunk(bert_tiny, max_length=64).max_length == 64
+    assert load_trunk(bert_tiny, max_length=8192).max_length == 512
+
+
+# training ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_trunk_has_no_gradient_and_no_dropout(bert_tiny: Path) -> None:
+    trunk = load_trunk(bert_tiny, freeze=True)
+    torch.nn.Sequential(trunk).train()
+    assert not any(module.training for module in trunk.modules())
+    assert not any(p.requires_grad for p in trunk.parameters())
+    given = tokens(6)
+    found = trunk(given).states
+    assert not found.requires_grad
+    assert torch.equal(found, trunk(given).states)
+
+
+def test_a_trained_trunk_has_a_gradient_and_dropout(bert_tiny: Path) -> None:
+    trunk, given = load_trunk(bert_tiny).train(), tokens(6)
+    first = trunk(given).states
+    assert not torch.equal(first, trunk(given).states)
+    first.sum().backward()
+    gradients = {name for name, p in trunk.named_parameters() if p.grad is not None}
+    assert gradients == {name for name, _ in trunk.named_parameters() if "pooler" not in name}
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_a_dropout_rate_replaces_every_rate_of_the_encoder(family: Path, rate: float) -> None:
+    trunk = load_trunk(family, dropout=rate).train()
+    assert {m.p for m in trunk.modules() if isinstance(m, torch.nn.Dropout)} == {rate}
+    given = tokens(6)
+    assert torch.equal(trunk(given).states, trunk(given).states) == (rate == 0)
+
+
+def test_weights_are_float_whatever_the_file_says(bert_tiny: Path, copy: Path) -> None:
+    weights = {name: t.half() for name, t in load_file(bert_tiny / "model.safetensors").items()}
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert {p.dtype for p in load_trunk(copy).parameters()} == {torch.float32}
+
+
+def test_loading_leaves_the_settings_of_transformers_alone(bert_tiny: Path) -> None:
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    logging.set_verbosity_info()
+    try:
+        load_trunk(bert_tiny)
+        assert logging.is_progress_bar_enabled()
+        assert logging.get_verbosity() == 20
+    finally:
+        logging.set_verbosity(verbosity)
+        if not bars:
+            logging.disable_progress_bar()
+
+
+def test_a_trunk_may_be_made_of_a_model_in_memory() -> None:
+    encoder = AutoModel.from_config(CONFIGS["bert"]())
+    trunk = Trunk(encoder, max_length=8)
+    assert trunk.encoder is encoder
+    assert (trunk.width, trunk.max_length, trunk.frozen) == (16, 8, False)
+
+
+# what cannot be loaded --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["no/such/folder", "no-such-encoder", "/no/such/folder"])
+def test_an_encoder_that_is_nowhere(source: str) -> None:
+    with pytest.raises(ResourceError, match="the encoder cannot be loaded") as caught:
+        load_trunk(source)
+    assert caught.value.problems[0].value == source
+    assert "name an installed package" in caught.value.problems[0].remedy
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _cut(size: int) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:size])
+
+    return spoil
+
+
+def _config(**changes: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    return spoil
+
+
+def _weights(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return spoil
+
+
+def _pop(weights: dict[str, torch.Tensor]) -> None:
+    del weights["bert.embeddings.word_embeddings.weight"]
+
+
+def _spoil(weights: dict[str, torch.Tensor]) -> None:
+    weights["bert.embeddings.word_embeddings.weight"][3] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (_without("model.safetensors"), "folder is broken: .*model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "folder is broken"),
+        (_cut(1000), "cannot be used"),
+        (_cut(-8), "cannot be used"),
+        (_cut(0), "cannot be used"),
+        (lambda folder: (folder / "config.json").write_text("{"), "folder is broken: .*not a valid JSON"),
+        (_config(model_type="nonsense"), "model type `nonsense`"),
+        (_config(model_type=None, auto_map={"AutoConfig": "own.Config"}), "cannot be used"),
+        (_config(hidden_size=64), "missing or of another shape: 'embeddings.LayerNorm.bias'.* and 30 more"),
+        (_config(num_hidden_layers=3), "missing or of another shape: 'encoder.layer.2"),
+        (_weights(_pop), "missing or of another shape: 'embeddings.word_embeddings.weight'"),
+        (_weights(_spoil), "not finite: 'embeddings.word_embeddings.weight'"),
+    ],
+)
+def test_a_broken_folder_is_refused(copy: Path, spoil: Callable[[Path], None], rule: str) -> None:
+    spoil(copy)
+    with pytest.raises(ArtefactError, match=rule) as caught:
+        load_trunk(copy)
+    assert caught.value.problems[0].value == str(copy)
+
+
+def test_a_pooler_may_be_absent(copy: Path) -> None:
+    def change(weights: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in weights if "pooler" in name]:
+            del weights[name]
+
+    _weights(change)(copy)
+    assert load_trunk(copy).width == 128
+
+
+def test_code_beside_the_weights_is_not_run(copy: Path) -> None:
+    _config(auto_map={"AutoModel": "own.Own"})(copy)
+    (copy / "own.py").write_text("raise SystemExit('code of the folder was run')")
+    assert type(load_trunk(copy).encoder).__name__ == "BertModel"
+
+
+def test_a_configuration_without_a_width_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(ArtefactError, match="names no hidden_size"):
+        measure_encoder(tmp_path)
