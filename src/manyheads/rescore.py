@@ -1,8 +1,8 @@
-"""A saved model scored again: on the rows that its recipe set aside, or on other files, read with the labels it was saved with."""
+"""A saved model scored again, on the rows that its recipe set aside or on other files, with the labels it was saved with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from manyheads.artefact import Artefact
@@ -25,7 +25,8 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
 
     `loaded` is the artefact's own resolved.yaml. Raises DataError when no data set can be read.
     """
-    records, missed = [], []
+    records: list[Record] = []
+    missed: list[Problem] = []
     base = loaded.path.parent if loaded.path else Path()
     for source in sources(loaded.recipe):
         try:
@@ -33,7 +34,7 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
         except DataError as error:
             missed += error.problems
             continue
-        records += _records(artefact, loaded, source, rows)
+        records += _records(artefact, loaded, source, list(source.tasks), rows)
     if missed and not records:
         raise DataError(*missed, Problem("no data set of the recipe can be read", remedy="name files: --data task=file"))
     return records, [str(problem) for problem in missed]
@@ -43,23 +44,22 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
     """Records of one task on a file that has the columns of its training data. The split is called like the file."""
     if task not in artefact.model.tasks:
         known = list(artefact.model.tasks)
-        raise RecipeError(
-            Problem(f"the model has no such task (there are: {listed(known)})", "--data", task, nearest(task, known))
-        )
+        rule = f"the model has no such task (there are: {listed(known)})"
+        raise RecipeError(Problem(rule, "--data", task, nearest(task, known)))
     source = next(s for s in sources(loaded.recipe) if task in s.tasks)
-    spec = source.spec.model_copy(
-        update={"test": file, "train": None, "dev": None, "split": {}, "format": _format(source, file)}
-    )
-    only = Source(source.name, spec, {task: source.tasks[task]})
+    changed = {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
+    spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
-    found = _records(artefact, loaded, only, rows)
+    found = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)
     return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found]
 
 
-def _records(artefact: Artefact, loaded: Loaded, source: Source, rows: Mapping[Split, list[Row]]) -> list[Record]:
+def _records(
+    artefact: Artefact, loaded: Loaded, source: Source, tasks: Sequence[str], rows: Mapping[Split, list[Row]]
+) -> list[Record]:
     saved = read_json(artefact.folder / "labels.json")
-    targets: dict[str, KnownTarget] = {task: target_from_json(saved[task]) for task in source.tasks}
-    trunk = artefact.blueprint.tasks[next(iter(source.tasks))].path[0].module
+    targets: dict[str, KnownTarget] = {task: target_from_json(saved[task]) for task in tasks}
+    trunk = artefact.blueprint.tasks[tasks[0]].path[0].module
     longest = artefact.blueprint.modules[trunk].options["max_length"]
     prepared = Prepared(source, rows, targets, {}, ())
     datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
@@ -67,8 +67,7 @@ def _records(artefact: Artefact, loaded: Loaded, source: Source, rows: Mapping[S
     return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine)
 
 
-def _format(source: Source, file: str) -> str:
+def _format(spec: DataSpec, file: str) -> str:
     """The recipe's own format for a file that ends like the training file, else what the name says."""
-    spec: DataSpec = source.spec
     first = spec.train if isinstance(spec.train, str) else (spec.train or [""])[0]
     return spec.format if PurePath(first).suffix == PurePath(file).suffix else "auto"
