@@ -77,3 +77,10 @@ def test_control_characters_are_shown_as_escapes() -> None:
 def test_listed() -> None:
     assert listed(["a", "b"]) == "'a', 'b'"
     assert listed([]) == "none"
+
+
+def test_a_message_lists_25_problems_and_counts_the_rest():
+    error = DataError(*(Problem(f"rule {i}") for i in range(30)))
+    assert len(error.problems) == 30
+    assert str(error).splitlines()[-2:] == ["rule 24", "and 5 more problems"]
+    assert "more" not in str(DataError(*(Problem(f"rule {i}") for i in range(25))))

@@ -19,6 +19,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_TOLD = 25  # problems that a message lists; `problems` holds them all
 _SHOWN = 120  # characters of an offending value that a message repeats
 
 
@@ -54,7 +55,9 @@ class ManyheadsError(Exception):
 
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = tuple(p if isinstance(p, Problem) else Problem(p) for p in problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        told = [str(p) for p in self.problems[:_TOLD]]
+        more = len(self.problems) - len(told)
+        super().__init__("\n".join([*told, f"and {more} more problems"] if more else told))
 
 
 class RecipeError(ManyheadsError):
