@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from manyheads.errors import DataError, RecipeError
+from manyheads.task.tagging import Tagging
+from manyheads.text.tags import Span
+from manyheads.types import IGNORE
+
+LABELS = ("O", "B-PER", "I-PER")
+
+
+def scores(*rows: list[int], width: int | None = None) -> Tensor:
+    """Scores that say these tags; zeros after them, as a head gives for words without a piece."""
+    width = width or max(map(len, rows))
+    found = torch.zeros(len(rows), width, len(LABELS))
+    for i, row in enumerate(rows):
+        for j, tag in enumerate(row):
+            found[i, j, tag] = 1.0
+    return found
+
+
+def test_predictions_have_a_tag_a_word_and_their_spans() -> None:
+    found = Tagging(LABELS).predict("names", scores([1, 2, 0], [0, 1]), [3, 2])
+    assert [p.value for p in found] == [("B-PER", "I-PER", "O"), ("O", "B-PER")]
+    assert [p.spans for p in found] == [(Span("PER", 0, 2),), (Span("PER", 1, 2),)]
+    assert all(p.probabilities == {} for p in found)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 3), st.integers(0, 99))
+def test_there_is_one_prediction_for_every_word(counts: list[int], wider: int, seed: int) -> None:
+    width = max(counts) + wider
+    found = torch.randn(len(counts), width, len(LABELS), generator=torch.Generator().manual_seed(seed))
+    answers = Tagging(LABELS).predict("names", found, counts)
+    assert [len(p.value) for p in answers if isinstance(p.value, tuple)] == counts
+
+
+def test_a_word_without_a_score_gets_o() -> None:
+    (found,) = Tagging(LABELS).predict("names", scores([1], width=3), [3])
+    assert found.value == ("B-PER", "O", "O")
+
+
+def test_without_counts_every_place_is_a_word() -> None:
+    assert [len(p.value) for p in Tagging(LABELS).predict("names", scores([1, 2, 0]), None) if isinstance(p.value, tuple)] == [
+        3
+    ]
+
+
+def test_plain_classes_have_no_spans() -> None:
+    kind = Tagging(("NOUN", "VERB"), "none")
+    (found,) = kind.predict("pos", torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), [2])
+    assert (found.value, found.spans) == (("VERB", "NOUN"), ())
+    assert kind.metric == "accuracy"
+
+
+def test_judging_keeps_sentences_and_leaves_out_words_without_a_tag() -> None:
+    target = torch.tensor([[1, 2, IGNORE], [IGNORE] * 3, [0, IGNORE, 1]])
+    judged = Tagging(LABELS).judge(scores([1, 0, 0], [1, 1, 1], [0, 2, 1]), target)
+    assert judged.gold == [["B-PER", "I-PER"], ["O", "B-PER"]]
+    assert judged.predicted == [["B-PER", "O"], ["O", "B-PER"]]
+
+
+def test_a_word_that_was_cut_off_is_judged_as_o_against_its_gold_tag() -> None:
+    judged = Tagging(LABELS).judge(scores([1], width=2), torch.tensor([[1, 1]]))
+    assert (judged.gold, judged.predicted) == ([["B-PER", "B-PER"]], [["B-PER", "O"]])
+
+
+def test_scores_of_a_joined_round_are_trimmed_to_the_target() -> None:
+    kind, target = Tagging(LABELS), torch.tensor([[1, 2], [0, IGNORE]])
+    narrow = torch.randn(2, 2, 3)
+    wide = torch.cat([narrow, torch.randn(2, 3, 3)], 1)
+    assert_close(kind.loss(wide, target), kind.loss(narrow, target))
+    assert kind.judge(wide, target) == kind.judge(narrow, target)
+    assert_close(kind.loss(narrow, target), F.cross_entropy(narrow.flatten(0, 1), target.flatten()) * 3)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "labels", "spans"),
+    [
+        ("IOB1", ("O", "I-PER", "B-PER"), (Span("PER", 0, 1), Span("PER", 1, 2))),
+        ("BIOUL", ("O", "B-PER", "L-PER"), (Span("PER", 0, 2),)),
+        ("IOBES", ("O", "B-PER", "E-PER"), (Span("PER", 0, 2),)),
+    ],
+)
+def test_every_scheme_spells_spans(scheme: str, labels: tuple[str, ...], spans: tuple[Span, ...]) -> None:
+    (found,) = Tagging(labels, scheme).predict("names", scores([1, 2]), [2])
+    assert found.spans == spans
+
+
+def test_an_unknown_scheme_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"a scheme is one of 'BIO', .* 'none'; found 'IOBEZ'; did you mean 'IOBES'"):
+        Tagging(LABELS, "IOBEZ")
+
+
+def test_labels_that_the_scheme_does_not_have_are_refused_at_once() -> None:
+    with pytest.raises(DataError, match="found 'PER'"):
+        Tagging(("O", "PER"))
+
+
+def test_o_leads_since_words_without_a_score_get_the_first_label() -> None:
+    with pytest.raises(RecipeError, match="`O` must be the first label"):
+        Tagging(("B-PER", "I-PER", "O"))
+
+
+def test_what_the_type_says_of_itself() -> None:
+    kind = Tagging(list(LABELS))
+    assert (kind.wants, kind.metric, kind.scheme, kind.labels, kind.outputs) == ("states", "span_f1", "BIO", LABELS, 3)
