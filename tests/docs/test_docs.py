@@ -13,10 +13,12 @@ import click
 import pytest
 import typer
 
+import manyheads as mh
 from manyheads.cli.app import app
 from manyheads.config.load import load_recipe, recipe_from
 from manyheads.metrics import METRICS
 from manyheads.nn.build import MODULES
+from manyheads.predict import Predictor
 from manyheads.registry import Registry
 from manyheads.run import Finished, run
 from manyheads.task.base import TASKS
@@ -66,13 +68,23 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("registries")
-def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("place")
+def test_the_tutorial_runs(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = DOCS / "tutorial.md"
     namespace = execute(page)
     assert set(namespace["scores"]) == {f"seen/counts/train/{m}" for m in ("loss", "mae", "within_1", "within_2")}
     [(_, printed)] = blocks(page, "text")
     assert capsys.readouterr().out == printed
+    small = [
+        f"modules.encoder.name={tiny}",
+        "modules.top.options.width=16",
+        "training.steps=1",
+        "output=run",
+        "training.device=cpu",
+    ]
+    *_, last = run(mh.load_recipe("reports.yaml", small))
+    assert isinstance(last, Finished)
+    assert Predictor.load(last.artefact)(["two dogs"])[0].predictions["dogs"].value > 0
 
 
 def test_examples_of_the_tutorial_are_short() -> None:
@@ -84,11 +96,9 @@ def test_the_python_of_the_readme_is_about_15_lines() -> None:
     assert len([line for line in code.splitlines() if line.strip()]) <= 16
 
 
-def test_the_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bert_tiny: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    train_the_quick_start_in_small(bert_tiny)
+@pytest.mark.usefixtures("place")
+def test_the_readme_runs(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_the_quick_start_in_small(tiny)
     namespace = execute(ROOT / "README.md")
     answer = namespace["answer"].to_json()["tasks"]
     assert set(answer) == {"sentiment", "entities"}
