@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
@@ -10,11 +12,19 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+import tokenizers
 import torch
+import transformers
 from hypothesis import settings
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import BertProcessing
 
+from manyheads.api import load_recipe
 from manyheads.errors import MissingExtraError
 from manyheads.packages import package_path
+from manyheads.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,3 +66,113 @@ def _installed(name: str) -> Path:
         return package_path(name)
     except MissingExtraError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a BERT of one layer, 16 wide, with a tokenizer that knows letters and a few words."""
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    words = [
+        "good",
+        "bad",
+        "fine",
+        "poor",
+        "film",
+        "song",
+        "in",
+        "by",
+        "at",
+        "the",
+        "a",
+        "cat",
+        "dog",
+        "rome",
+        "oslo",
+        "anna",
+        "omar",
+    ]
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,!?'@#-")
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), *words]
+    vocab = list(dict.fromkeys(vocab))
+    backend = tokenizers.Tokenizer(WordPiece({w: i for i, w in enumerate(vocab)}, unk_token="[UNK]"))
+    backend.normalizer = BertNormalizer()
+    backend.pre_tokenizer = BertPreTokenizer()
+    backend.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    config = transformers.BertConfig(
+        vocab_size=len(vocab),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the test runs, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MANYHEADS_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+RECIPE = """\
+version: 1
+seed: 5
+output: run
+modules:
+  encoder: {{type: pretrained, name: {encoder}, max_length: 32}}
+tasks:
+  mood: {{type: classification, path: [encoder], data: {{train: mood.csv, split: {{dev: 0.2, test: 0.2}}}}}}
+  likeness:
+    type: regression
+    path: [encoder]
+    data: {{train: pairs.jsonl, text: one, pair: two, label: score, split: {{dev: 0.2, test: 0.2}}}}
+    metrics: [mse]
+  names: {{type: tagging, path: [encoder], data: {{train: names.conll, split: {{dev: 0.2, test: 0.2}}}}}}
+training:
+  epochs: 2
+  batch: {{rows: 6}}
+  optimizer: {{name: adamw, lr: 5.0e-3}}
+  checkpoint: {{every_minutes: null}}
+  device: cpu
+"""
+
+
+@pytest.fixture
+def recipe(place: Path, tiny: Path) -> Path:
+    """A recipe of three tasks whose data sets have no row in common: csv, pairs in jsonl, CoNLL."""
+    return _write_recipe(place, tiny)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """Folder in which that recipe was trained, into `run`. Not to be changed: copy what you want to break."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MANYHEADS_CACHE", str(folder / "cache"))
+        list(run(load_recipe(_write_recipe(folder, tiny))))
+    return folder
+
+
+def _write_recipe(folder: Path, encoder: Path) -> Path:
+    draw = random.Random(3)
+    moods = [(draw.choice(["good", "fine"]), "up") if i % 2 else (draw.choice(["bad", "poor"]), "down") for i in range(40)]
+    lines = [f"the {draw.choice(['film', 'song'])} at {draw.choice(['rome', 'oslo'])} {word},{mood}" for word, mood in moods]
+    (folder / "mood.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+    pairs = [(draw.choice(["a cat", "the dog", "a song"]), draw.choice(["a cat", "the dog", "a song"])) for _ in range(30)]
+    rows = [{"one": a, "two": b, "score": round(2.0 * (a == b) + draw.random(), 3)} for a, b in pairs]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tags = {"anna": "B-PER", "omar": "B-PER", "rome": "B-LOC", "oslo": "B-LOC"}
+    sentences = [[draw.choice([*tags, "good", "cat"]), "in", draw.choice(["rome", "oslo", "film"])] for _ in range(25)]
+    text = "\n".join("".join(f"{w} {tags.get(w, 'O')}\n" for w in sentence) for sentence in sentences)
+    (folder / "names.conll").write_text(text)
+    (folder / "recipe.yaml").write_text(RECIPE.format(encoder=encoder))
+    return folder / "recipe.yaml"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 from manyheads.blueprint import Blueprint, ModulePlan
 from manyheads.encoders import FILES
@@ -86,7 +87,13 @@ def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
 
 
 def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:
-    trunk.encoder.save_pretrained(folder)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    try:
+        trunk.encoder.save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     for name in FILES:
         if name != CONFIG and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

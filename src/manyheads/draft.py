@@ -130,18 +130,16 @@ def _scheme(tags: Iterable[str]) -> str:
     if not marked or not all(len(tag) > 2 and tag[1] == "-" for tag in marked):
         return "none"
     schemes = {"BIO": "BI", "BIOUL": "BIUL", "IOBES": "BIES"}
-    return next((scheme for scheme, known in schemes.items() if letters <= set(known) and "B" in letters), "none")
+    return next((scheme for scheme, known in schemes.items() if letters <= set(known) and letters & set("BUS")), "none")
 
 
 def _kind(values: Sequence[object]) -> tuple[str, list[str]]:
     """The type of a task with these labels, and their names where they have names."""
     if any(isinstance(v, list | tuple) for v in values):
-        return "multilabel", sorted(
-            {label_text(part) or str(part) for v in values for part in _list(v) if isinstance(part, str | int | float)}
-        )
+        return "multilabel", sorted({_name(part) for v in values for part in _list(v)})
     if any(isinstance(v, str) and "|" in v for v in values):
         return "multilabel", sorted({part for v in values for part in str(v).split("|")} - {""})
-    names = sorted({label_text(v) or str(v) for v in values if isinstance(v, str | int | float)})
+    names = sorted({_name(v) for v in values})
     if values and all(_NUMBER.fullmatch(name) for name in names):
         whole = all(name.lstrip("+-").isdigit() for name in names)
         if not whole or len(names) > _CLASSES:
@@ -175,6 +173,10 @@ def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
 
 def _length(rows: Sequence[Row], column: str) -> int:
     return sum(len(value) for row in rows if isinstance(value := row.values.get(column), str))
+
+
+def _name(value: object) -> str:
+    return (label_text(value) if isinstance(value, str | int | float) else None) or str(value)
 
 
 def _list(value: object) -> list[object]:

@@ -44,13 +44,14 @@ from manyheads.types import Record
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run is ready. `resumed` is the step it continues from, 0 for a fresh one."""
+    """The run is ready. `resumed` is the step it continues from, 0 for a fresh one; `complete`: nothing is left to do."""
 
     folder: Path
     steps: int
     resumed: int
     assembly: Assembly
     warnings: Sequence[str] = ()
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     assembly = assemble(loaded, Cache())
     with graceful() as stop:
         session = _Session(loaded, folder, assembly, engine, fresh)
-        yield Started(folder, session.steps, session.state.step, assembly, (*loaded.warnings, *session.warnings))
+        warnings = (*loaded.warnings, *session.warnings)
+        yield Started(folder, session.steps, session.state.step, assembly, warnings, session.complete)
         why = "done"
         if not session.finished:
             yield from session.train(stop)

@@ -35,7 +35,7 @@ def _tell(event: Event) -> None:
         for text in event.warnings:
             warn(text)
         begun = f"continuing after step {event.resumed} of {event.steps}" if event.resumed else f"{event.steps} steps"
-        note(f"{begun}, in {event.folder}")
+        note(f"{begun}, in {event.folder}" if not event.complete else f"nothing is left to do in {event.folder}")
     elif isinstance(event, Evaluated):
         shown = [
             f"{printable(r.task)} {r.metric} {score(r.value)}" for r in event.records if r.split == "dev" and r.metric != "loss"
