@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads import errors
-from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, listed, nearest, shown
+from manyheads.errors import DataError, ManyheadsError, Problem, RecipeError, WiringError, listed, nearest, shown
 
 TREE = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, ManyheadsError)]
 
@@ -79,7 +79,7 @@ def test_listed() -> None:
     assert listed([]) == "none"
 
 
-def test_a_message_lists_25_problems_and_counts_the_rest():
+def test_a_message_lists_25_problems_and_counts_the_rest() -> None:
     error = DataError(*(Problem(f"rule {i}") for i in range(30)))
     assert len(error.problems) == 30
     assert str(error).splitlines()[-2:] == ["rule 24", "and 5 more problems"]

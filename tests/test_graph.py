@@ -78,6 +78,14 @@ def test_a_graph_of_two_inputs_and_a_module_used_twice_in_one_path() -> None:
     assert graph.shared() == ()
 
 
+def test_one_module_on_one_input_under_two_names_is_one_node() -> None:
+    graph = wire(
+        {"a": path(Step("free", name="one"), Step("free", ("batch",), "two"), Step("free", ("one", "two"), "end"))}, POOL
+    )
+    assert [node.inputs for node in graph.nodes] == [(Ref(None),), (Ref(0), Ref(0))]
+    assert graph.nodes[0].tasks == ("a",)
+
+
 def test_an_input_may_be_read_twice_by_one_step() -> None:
     graph = wire({"a": path("trunk", "pool", Step("mix", ("pool", "pool")))}, POOL)
     assert graph.nodes[2].inputs == (Ref(1), Ref(1))

@@ -88,3 +88,4 @@ def test_an_entry_point_of_another_kind_is_not_loaded(monkeypatch: pytest.Monkey
 def test_a_name_that_is_known_needs_no_plug_in(monkeypatch: pytest.MonkeyPatch, shapes: Registry[type]) -> None:
     _plug_in(monkeypatch, "circle", "no_such_package:Circle")
     assert shapes["circle"] is Round
+    assert "star" not in shapes

@@ -60,9 +60,7 @@ def test_a_parameter_that_two_modules_hold_counts_once() -> None:
     one, two = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
     two.weight = one.weight
     text = summary(Model({"one": one, "two": two}, [Task("a", ["one", "two"], Classification())]))
-    assert text.startswith(
-        "1 task over 2 modules, 0 of them shared\n2 steps for all tasks, 2 without sharing\n16"
-    )
+    assert text.startswith("1 task over 2 modules, 0 of them shared\n2 steps for all tasks, 2 without sharing\n16")
 
 
 def test_every_name_of_the_model_is_drawn() -> None:
