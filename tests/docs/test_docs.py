@@ -87,6 +87,15 @@ def test_the_tutorial_runs(tiny: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert Predictor.load(last.artefact)(["two dogs"])[0].predictions["dogs"].value > 0
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_tutorial_needs_no_lucky_seed(seed: int) -> None:
+    (_, code), *_ = blocks(DOCS / "tutorial.md", "python")
+    assert "torch.manual_seed(0)" in code
+    namespace: dict[str, Any] = {}
+    exec(code.replace("manual_seed(0)", f"manual_seed({seed})").replace("settings)", f"settings, seed={seed})"), namespace)  # noqa: S102
+    assert min(namespace["scores"][f"{task}/{task}_points/test/accuracy"] for task in ("circle", "square")) > 0.9
+
+
 def test_examples_of_the_tutorial_are_short() -> None:
     assert all(code.count("\n") <= 30 for _, code in blocks(DOCS / "tutorial.md", "python"))
 
