@@ -146,6 +146,7 @@ class _Update:
         self.weights = StaticWeights({t.name: t.weight for t in model.tasks.values()})
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.bad = 0
+        model.train()  # every module: a loaded encoder comes in evaluation mode inside a model that is not
 
     def __call__(self, rounds: list[list[Draw]], position: Position, state: State) -> Progress:
         self.engine.seed(self.seed, state.step)
