@@ -1,0 +1,423 @@
+"""A run as a user of the API sees it: events, files, resuming to the same bits, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from manyheads import failpoints
+from manyheads.api import load_recipe
+from manyheads.errors import DataError, Interrupted, NumericsError, RecipeError, ResourceError
+from manyheads.folder import verify
+from manyheads.run import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started, run
+from manyheads.train.loop import Progress
+
+OFTEN = "training.checkpoint.every_steps=1"
+
+
+@pytest.fixture(autouse=True)
+def _no_failpoints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(failpoints.VARIABLE, raising=False)
+    failpoints.forget()
+    yield
+    failpoints.forget()
+
+
+def arm(monkeypatch: pytest.MonkeyPatch, points: str) -> None:
+    monkeypatch.setenv(failpoints.VARIABLE, points)
+    failpoints.forget()
+
+
+def finish(recipe: Path, *overrides: str) -> Finished:
+    *_, last = run(load_recipe(recipe, overrides))
+    assert isinstance(last, Finished)
+    return last
+
+
+def steps(recipe: Path, number: int, overrides: Sequence[str] = (OFTEN,)) -> list[Event]:
+    """Take so many steps and leave, as a process that is killed does."""
+    events: list[Event] = []
+    walk = run(load_recipe(recipe, overrides))
+    while sum(isinstance(e, Progress) for e in events) < number:
+        events.append(next(walk))
+    events += islice(walk, 1)  # what follows a step, such as its checkpoint
+    walk.close()
+    return events
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """sha256 of every file that must be the same after the same training."""
+    names = ["records.jsonl", "artefact/model.safetensors", "artefact/encoder/model.safetensors", "artefact/labels.json"]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+# events and files -------------------------------------------------------------------------------------------------------
+
+
+def test_events_come_in_order(recipe: Path) -> None:
+    events = list(run(load_recipe(recipe)))
+    started, finished = events[0], events[-1]
+    progress = [e for e in events if isinstance(e, Progress)]
+    evaluated = [e for e in events if isinstance(e, Evaluated)]
+    saved = [e for e in events if isinstance(e, Saved)]
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert (started.resumed, started.steps, started.complete) == (0, 20, False)
+    assert [p.step for p in progress] == list(range(1, 21))
+    assert [e.step for e in evaluated] == [10, 20]  # the end of each epoch
+    assert saved[-1].step == 20
+    assert (finished.why, finished.step) == ("steps", 20)
+    assert [type(e) for e in events[10:13]] == [Progress, Evaluated, Saved]
+
+
+def test_records_hold_every_score_of_every_task(trained: Path) -> None:
+    records = [json.loads(line) for line in (trained / "run" / "records.jsonl").read_text().splitlines()]
+    found = {(r["task"], r["split"], r["metric"]) for r in records}
+    metrics = {"mood": ["accuracy"], "likeness": ["spearman", "mse"], "names": ["span_f1"]}
+    wanted = {(t, s, m) for t, names in metrics.items() for s in ("dev", "test") for m in ("loss", *names)}
+    wanted |= {(t, "train", "loss") for t in metrics}
+    wanted |= {(t, "test", f"{m}@majority") for t, names in metrics.items() for m in names}
+    assert found == wanted
+
+
+def test_the_folder_of_a_run(trained: Path) -> None:
+    names = {p.name for p in (trained / "run").iterdir()}
+    wanted = {"recipe.yaml", "resolved.yaml", "recipe.schema.json", "run.json", "records.jsonl", "progress.jsonl"}
+    assert names == wanted | {"checkpoints", "artefact"}
+    verify(trained / "run" / "artefact", kind="artefact")
+    facts = json.loads((trained / "run" / "run.json").read_text())
+    assert facts["fingerprint"]["files"].keys() == {"mood.csv", "pairs.jsonl", "names.conll"}
+    assert (trained / "run" / "recipe.yaml").read_text() == (trained / "recipe.yaml").read_text()
+
+
+def test_the_time_goes_to_another_file_than_the_scores(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "run" / "progress.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 20
+    assert lines[-1].keys() == {"step", "losses", "rate", "norm", "rows_per_second"}
+
+
+def test_a_run_without_rows_set_aside_keeps_the_last_weights(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("split: {dev: 0.2, test: 0.2}", "split: {}"))
+    finished = finish(recipe, "training.epochs=1")
+    assert finished.best == finished.step
+    assert {r.split for r in finished.records} == {"train"}
+    assert finish(recipe, "training.epochs=1").best == finished.best  # nothing left to do
+
+
+def test_updates_are_those_of_the_plan(recipe: Path) -> None:
+    from manyheads.assemble import assemble
+    from manyheads.plan import plan
+
+    loaded = load_recipe(recipe, ["mixture.sampling=temperature", "mixture.temperature=3", "training.epochs=3"])
+    assembly = assemble(loaded)
+    planned = plan(loaded.recipe, assembly, assembly.blueprint.build(loaded.recipe.seed))
+    progress = [e for e in run(loaded) if isinstance(e, Progress)]
+    for name, data in planned.datasets.items():
+        assert data.updates == sum(name in p.rows for p in progress)
+        assert data.seen == sum(p.rows.get(name, 0) for p in progress)
+    assert planned.steps == len(progress)
+
+
+def test_the_resolved_recipe_gives_the_same_weights(trained: Path, place: Path) -> None:
+    loaded = load_recipe(trained / "run" / "resolved.yaml", ["output=again"])
+    list(run(loaded))
+    assert weights(place / "again") == weights(trained / "run")
+
+
+def test_another_seed_gives_other_weights(recipe: Path, trained: Path) -> None:
+    finish(recipe, "seed=6")
+    assert weights(recipe.parent / "run")["artefact/model.safetensors"] != weights(trained / "run")["artefact/model.safetensors"]
+
+
+# resuming ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stops", [[3], [10], [11], [19], [2, 5, 7, 12, 15]], ids=str)
+def test_a_run_that_was_left_ends_in_the_same_bits(recipe: Path, trained: Path, stops: list[int]) -> None:
+    done = 0
+    for stop in stops:
+        started = steps(recipe, stop - done)[0]
+        assert isinstance(started, Started)
+        assert started.resumed == done
+        done = stop
+    assert finish(recipe, OFTEN).step == 20
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_steps_after_the_last_checkpoint_are_taken_again(recipe: Path, trained: Path) -> None:
+    often = "training.checkpoint.every_steps=4"
+    steps(recipe, 7, [often])
+    started = next(walk := run(load_recipe(recipe, [often])))
+    walk.close()
+    assert isinstance(started, Started)
+    assert started.resumed == 4
+    finish(recipe, often)
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_resuming_between_accumulated_rounds(recipe: Path) -> None:
+    settings = ["training.accumulate=3", OFTEN]
+    finish(recipe, *settings, "output=whole")
+    steps(recipe, 2, settings)
+    steps(recipe, 2, settings)
+    finish(recipe, *settings)
+    assert weights(recipe.parent / "run") == weights(recipe.parent / "whole")
+
+
+def test_a_finished_run_is_left_alone(trained: Path, place: Path) -> None:
+    copy = Path(shutil.copytree(trained, place / "copy"))
+    before = {p: p.read_bytes() for p in (copy / "run" / "artefact").rglob("*") if p.is_file()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(copy)
+        started, finished = run(load_recipe("recipe.yaml"))
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert started.complete
+    assert (finished.why, finished.best) == ("done", finished.records[-1].step)
+    assert {p: p.read_bytes() for p in (copy / "run" / "artefact").rglob("*") if p.is_file()} == before
+    assert weights(copy / "run") == weights(trained / "run")
+
+
+def test_a_lost_artefact_is_made_again(recipe: Path, trained: Path) -> None:
+    finish(recipe)
+    shutil.rmtree(recipe.parent / "run" / "artefact")
+    finish(recipe)
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_a_lost_best_checkpoint_is_a_warning(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
+    finish(recipe, "training.optimizer.lr=0.3", "training.optimizer.name=sgd", "training.select=names")
+    folder = recipe.parent / "run"
+    state = json.loads((folder / "checkpoints" / "step-00000020" / "state.json").read_text())
+    best = state["state"]["best"]["*"]["step"]
+    if best == 20:
+        pytest.skip("the last step is the best one here")
+    shutil.rmtree(folder / "checkpoints" / f"step-{best:08d}")
+    shutil.rmtree(folder / "artefact")
+    found = finish(recipe, "training.optimizer.lr=0.3", "training.optimizer.name=sgd", "training.select=names")
+    assert found.best == 20
+    assert "the last weights are taken" in caplog.text
+
+
+def test_fresh_refuses_a_folder_with_a_run(recipe: Path) -> None:
+    steps(recipe, 2)
+    with pytest.raises(RecipeError, match="already holds a run"):
+        list(run(load_recipe(recipe), fresh=True))
+
+
+# signals ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signal", ["term", "int"])
+def test_a_signal_saves_and_says_how_to_go_on(
+    recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, signal: str
+) -> None:
+    arm(monkeypatch, f"train.step:7={signal}")
+    with pytest.raises(Interrupted) as caught:
+        list(run(load_recipe(recipe)))
+    assert f"SIG{signal.upper()} after step 7" in str(caught.value)
+    assert f"manyheads train {recipe}" in str(caught.value)
+    assert caught.value.exit_code == 75
+    arm(monkeypatch, "")
+    finish(recipe)
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_a_signal_at_the_end_of_an_epoch_loses_no_evaluation(
+    recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm(monkeypatch, "train.step:10=term")
+    with pytest.raises(Interrupted):
+        list(run(load_recipe(recipe)))
+    arm(monkeypatch, "")
+    finish(recipe)
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(
+    recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps(recipe, 3)
+    arm(monkeypatch, "train.step:2=int,save.after_file:5=int")
+    with pytest.raises(KeyboardInterrupt):
+        list(run(load_recipe(recipe, [OFTEN])))
+    arm(monkeypatch, "")
+    finish(recipe)
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+# refusals ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "old", "new"),
+    [
+        ("training.optimizer.lr=0.1", "training.optimizer.lr", "0.005", "0.1"),
+        ("seed=6", "seed", "5", "6"),
+        ("tasks.mood.weight=2", "tasks.mood.weight", "1.0", "2.0"),
+        ("training.epochs=3", "training.epochs", "2", "3"),
+        ("modules.encoder.freeze=true", "modules.encoder.freeze", "false", "true"),
+    ],
+)
+def test_another_recipe_does_not_continue_a_run(recipe: Path, override: str, key: str, old: str, new: str) -> None:
+    steps(recipe, 2)
+    with pytest.raises(RecipeError) as caught:
+        list(run(load_recipe(recipe, [override])))
+    first = caught.value.problems[0]
+    assert (first.place, first.value) == (key, new)
+    assert f"has {old} here" in first.rule
+    assert "training.checkpoint" in str(caught.value.problems[-1])  # what may change
+
+
+def test_a_task_more_is_a_change_of_the_recipe(recipe: Path) -> None:
+    steps(recipe, 2)
+    task = "  more: {type: classification, path: [encoder], data: {train: mood.csv}}\n"
+    recipe.write_text(recipe.read_text().replace("tasks:\n", "tasks:\n" + task))
+    with pytest.raises(RecipeError, match=r"tasks\.more"):
+        list(run(load_recipe(recipe)))
+
+
+def test_safe_keys_may_change(recipe: Path, trained: Path) -> None:
+    steps(recipe, 4)
+    finish(recipe, "training.checkpoint.keep=1", "training.checkpoint.every_minutes=9")
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_changed_data_are_refused_with_both_hashes(recipe: Path) -> None:
+    steps(recipe, 2)
+    before = hashlib.sha256((recipe.parent / "mood.csv").read_bytes()).hexdigest()
+    with (recipe.parent / "mood.csv").open("a") as file:
+        file.write("a new row,up\n")
+    after = hashlib.sha256((recipe.parent / "mood.csv").read_bytes()).hexdigest()
+    with pytest.raises(DataError) as caught:
+        list(run(load_recipe(recipe)))
+    assert caught.value.problems[0].place == "mood.csv"
+    assert before[:12] in str(caught.value)
+    assert after[:12] in str(caught.value)
+
+
+def test_an_output_that_is_a_file_is_found_before_data_are_read(recipe: Path) -> None:
+    (recipe.parent / "run").write_text("mine")
+    (recipe.parent / "mood.csv").unlink()
+    with pytest.raises(ResourceError, match="is a file"):
+        list(run(load_recipe(recipe)))
+
+
+def test_problems_of_all_data_sets_are_told_at_once(recipe: Path) -> None:
+    (recipe.parent / "mood.csv").unlink()
+    (recipe.parent / "names.conll").write_text("")
+    with pytest.raises(DataError) as caught:
+        list(run(load_recipe(recipe)))
+    assert {p.place for p in caught.value.problems} == {"mood.csv", "names.conll"}
+
+
+# numbers and disks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps(recipe, 3)
+    from manyheads.nn import heads
+
+    real = heads.RowHead.forward
+    monkeypatch.setattr(heads.RowHead, "forward", lambda self, vector: real(self, vector) * torch.nan)
+    with pytest.raises(NumericsError) as caught:
+        list(run(load_recipe(recipe, [OFTEN])))
+    text = str(caught.value)
+    assert "step-0000000" in text
+    assert "last good checkpoint" in text
+    assert "mood" in text or "likeness" in text
+    journal = recipe.parent / "run" / "records.jsonl"
+    assert not journal.exists() or "NaN" not in journal.read_text()
+
+
+def test_a_full_disk_in_the_middle_is_survived(recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm(monkeypatch, "save.after_file:1=full,save.after_file:2=full")
+    events = list(run(load_recipe(recipe, [OFTEN])))
+    missed = [e for e in events if isinstance(e, NotSaved)]
+    assert [e.step for e in missed] == [1, 2]
+    assert "No space left" in missed[0].why
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_a_disk_that_stays_full_ends_the_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm(monkeypatch, "save.before_manifest=full")
+    with pytest.raises(ResourceError, match="No space left"):
+        list(run(load_recipe(recipe)))
+    assert not (recipe.parent / "run" / "artefact").exists()
+    assert list((recipe.parent / "run" / "checkpoints").iterdir()) == []
+
+
+# patience ---------------------------------------------------------------------------------------------------------------
+
+
+def test_patience_of_the_whole_stops_the_run(recipe: Path) -> None:
+    settings = ["training.epochs=30", "training.patience=1", "training.evaluate_every=2"]
+    finished = finish(recipe, *settings)
+    assert finished.why == "patience"
+    assert finished.step < 300
+    assert finished.best < finished.step
+    assert finish(recipe, *settings).why == "done"
+
+
+def test_a_task_without_patience_leaves_the_mixture(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("mood: {type", "mood: {patience: 1, type"))
+    events = list(run(load_recipe(recipe, ["training.epochs=6", "training.evaluate_every=4"])))
+    [retired] = [e for e in events if isinstance(e, Retired)]
+    assert retired.task == "mood"
+    after = events[events.index(retired) :]
+    assert not any("mood" in e.rows for e in after if isinstance(e, Progress))
+    assert any("names" in e.rows for e in after if isinstance(e, Progress))
+
+
+def test_when_every_task_has_left_the_run_is_complete(recipe: Path) -> None:
+    for task in ("mood: {", "names: {"):
+        recipe.write_text(recipe.read_text().replace(task, f"{task}patience: 1, "))
+    recipe.write_text(recipe.read_text().replace("  likeness:\n", "  likeness:\n    patience: 1\n"))
+    settings = ["training.epochs=40", "training.evaluate_every=2"]
+    finished = finish(recipe, *settings)
+    assert finished.why == "patience"
+    assert finish(recipe, *settings).why == "done"
+
+
+# data sets of several tasks ---------------------------------------------------------------------------------------------
+
+SHARED = """\
+output: run
+modules:
+  encoder: {{type: pretrained, name: {encoder}, max_length: 32, dropout: 0.0}}
+data:
+  reviews: {{train: reviews.jsonl, text: text}}
+tasks:
+  mood: {{type: classification, path: [encoder], dropout: 0.0, data: {{from: reviews, label: mood}}}}
+  stars: {{type: regression, path: [encoder], dropout: 0.0, data: {{from: reviews, label: stars}}}}
+training: {{epochs: 1, batch: {{rows: 4}}, device: cpu}}
+"""
+
+
+def test_one_data_set_trains_two_heads_in_one_pass(place: Path, tiny: Path) -> None:
+    rows = [{"text": f"good {i}", "mood": ["up", None][i % 2], "stars": [None, 2.0][i % 2]} for i in range(7)]
+    rows.append({"text": "bad", "mood": "down", "stars": 1.0})
+    (place / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "recipe.yaml").write_text(SHARED.format(encoder=tiny))
+    passes = 0
+
+    def count(module: torch.nn.Module, *_: object) -> None:
+        nonlocal passes
+        passes += type(module).__name__ == "BertModel"
+
+    hook = torch.nn.modules.module.register_module_forward_hook(count)
+    try:
+        progress = [e for e in run(load_recipe("recipe.yaml")) if isinstance(e, Progress)]
+    finally:
+        hook.remove()
+    assert passes == len(progress) == 2  # one for each batch of four rows, for both heads
+    assert sum(p.items.get("mood", 0) for p in progress) == 5  # a missing label is no item
+    assert sum(p.items.get("stars", 0) for p in progress) == 4
+    assert all(p.rows == {"reviews": 4} for p in progress)
