@@ -145,6 +145,14 @@ def test_a_trained_trunk_has_a_gradient_and_dropout(bert_tiny: Path) -> None:
     assert gradients == {name for name, _ in trunk.named_parameters() if "pooler" not in name}
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_loaded_trunk_is_in_one_mode_throughout(bert_tiny: Path, freeze: bool) -> None:
+    trunk = load_trunk(bert_tiny, freeze=freeze)
+    assert {module.training for module in trunk.modules()} == {not freeze}
+    trunk.eval()
+    assert {module.training for module in trunk.modules()} == {False}
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_a_dropout_rate_replaces_every_rate_of_the_encoder(family: Path, rate: float) -> None:
     trunk = load_trunk(family, dropout=rate).train()

@@ -37,7 +37,7 @@ class Trunk(nn.Module):
         self._takes_types = _takes_types(encoder)
         if freeze:
             self.requires_grad_(False)
-            self.train(False)
+        self.train()  # transformers hands a model over in evaluation mode; a new module is in training mode, all of it
 
     def forward(self, tokens: Tokens) -> States:
         types = {"token_type_ids": tokens.types} if self._takes_types else {}
