@@ -59,7 +59,7 @@ def test_a_name_that_tells_no_format_lists_those_that_there_are(tmp_path, name):
 
 
 def test_an_unknown_format_names_the_nearest(tmp_path):
-    with pytest.raises(RecipeError, match="no reader is called 'parket'; did you mean 'parquet'"):
+    with pytest.raises(RecipeError, match=r"no reader is called 'parket' \(there are: .*\); did you mean 'parquet'"):
         read_rows(spec(train="a.x", format="parket"), "train", tmp_path)
 
 
