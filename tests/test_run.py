@@ -133,13 +133,15 @@ def test_the_resolved_recipe_gives_the_same_weights(trained: Path, place: Path) 
 
 def test_another_seed_gives_other_weights(recipe: Path, trained: Path) -> None:
     finish(recipe, "seed=6")
-    assert weights(recipe.parent / "run")["artefact/model.safetensors"] != weights(trained / "run")["artefact/model.safetensors"]
+    assert (
+        weights(recipe.parent / "run")["artefact/model.safetensors"] != weights(trained / "run")["artefact/model.safetensors"]
+    )
 
 
 # resuming ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stops", [[3], [10], [11], [19], [2, 5, 7, 12, 15]], ids=str)
+@pytest.mark.parametrize("stops", [[11], [2, 5, 7, 10, 15]], ids=str)
 def test_a_run_that_was_left_ends_in_the_same_bits(recipe: Path, trained: Path, stops: list[int]) -> None:
     done = 0
     for stop in stops:
@@ -241,9 +243,7 @@ def test_a_signal_at_the_end_of_an_epoch_loses_no_evaluation(
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
-def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(
-    recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps(recipe, 3)
     arm(monkeypatch, "train.step:2=int,save.after_file:5=int")
     with pytest.raises(KeyboardInterrupt):

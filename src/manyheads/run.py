@@ -28,7 +28,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
-from manyheads.facts import check_same, environment, fingerprint
+from manyheads.facts import check_same, fingerprint
 from manyheads.journal import Journal, dumps, number
 from manyheads.task.base import Task
 from manyheads.train.baseline import majority
@@ -189,7 +189,7 @@ class _Session:
             (self.folder / "recipe.yaml").write_text(self.loaded.text, encoding="utf-8")
             (self.folder / "resolved.yaml").write_text(self._resolved(self.folder), encoding="utf-8")
             (self.folder / "recipe.schema.json").write_text(schema_text(), encoding="utf-8")
-            facts = {"environment": environment(), "fingerprint": self.fingerprint}
+            facts = {"fingerprint": self.fingerprint}
             self._quarantine()
             (self.folder / "run.json").write_text(dumps(facts) + "\n", encoding="utf-8")
         self.engine.wait()
@@ -361,7 +361,7 @@ class _Session:
     def _texts(self, best: int) -> dict[str, str]:
         records = self.journal.read()
         last = [r for r in records if r.split == "test" or (r.split == "dev" and r.step == best)]
-        facts = {"seed": str(self.recipe.seed), "steps": f"{self.state.step}, the best of them {best}", **environment()}
+        facts = {"seed": str(self.recipe.seed), "steps": f"{self.state.step}, the best of them {best}", **self.fingerprint["environment"]}
         name = self.loaded.path.stem if self.loaded.path else "manyheads model"
         return {
             "recipe.yaml": self.loaded.text,

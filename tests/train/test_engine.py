@@ -1,0 +1,99 @@
+"""The engine in one process: exchanges that change nothing, noise that depends on the step, devices that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from manyheads.config.recipe import TrainingSpec
+from manyheads.errors import RecipeError
+from manyheads.train.engine import Engine
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(TrainingSpec(device="cpu"))
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_one_process_is_the_main_one(engine: Engine) -> None:
+    assert (engine.rank, engine.world, engine.main) == (0, 1, True)
+    assert engine.device.type == "cpu"
+    engine.wait()
+
+
+def test_exchanges_of_one_process_give_back_what_they_got(engine: Engine) -> None:
+    values = torch.tensor([1.0, 2.0])
+    assert engine.sum(values) is values
+    assert engine.any(True)
+    assert not engine.any(False)
+    items = [object()]
+    assert engine.gather(items) is items
+    assert engine.share([1, 2, 3]) == [1, 2, 3]
+
+
+def test_gradients_of_one_process_stay_as_they_are(engine: Engine) -> None:
+    one, two = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    one.grad = torch.tensor([1.0, 2.0])
+    engine.sum_gradients([one, two])
+    assert one.grad.tolist() == [1.0, 2.0]
+    assert two.grad is None
+
+
+def noise(engine: Engine, seed: int, step: int) -> list[float]:
+    engine.seed(seed, step)
+    return torch.rand(4).tolist()
+
+
+def test_noise_is_a_function_of_seed_and_step(engine: Engine) -> None:
+    first = noise(engine, 1, 2)
+    torch.rand(9)
+    assert noise(engine, 1, 2) == first
+    assert noise(engine, 1, 3) != first
+    assert noise(engine, 2, 2) != first
+
+
+def test_ranks_make_noise_of_their_own(engine: Engine) -> None:
+    first = noise(engine, 1, 2)
+    engine.rank = 1
+    assert noise(engine, 1, 2) != first
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_shares_are_the_whole(engine: Engine, world: int) -> None:
+    engine.world, rows = world, list(range(7))
+    parts = []
+    for rank in range(world):
+        engine.rank = rank
+        parts += engine.share(rows)
+    assert sorted(parts) == rows
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_of_the_forward_pass(precision: str, dtype: torch.dtype) -> None:
+    engine = Engine(TrainingSpec.model_validate({"precision": precision, "device": "cpu"}))
+    with engine.autocast():
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_are_set() -> None:
+    Engine(TrainingSpec(device="cpu", threads=2))
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("device", "module"), [("cuda", torch.cuda), ("mps", torch.backends.mps)], ids=["cuda", "mps"])
+def test_a_device_that_is_not_there(device: str, module: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"training\.device.*no such device") as caught:
+        Engine(TrainingSpec.model_validate({"device": device}))
+    assert caught.value.problems[0].value == device
