@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,8 @@ from manyheads.text.words import first_pieces, words
 from manyheads.types import Batch, Tokens
 
 Input: TypeAlias = str | tuple[str, str] | list[str]  # a text, a pair of texts, or a sentence as words
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,15 @@ class Predictor:
         """One answer an input, in order. A task is asked what it can read: pair tasks pairs, others texts and words.
 
         All tasks of one encoder share one pass a batch of at most `tokens` padded pieces. Raises RecipeError for an
-        unknown task or an input that is not a text, a pair or a list of words.
+        unknown task, an input that is not a text, a pair or a list of words, and one that no asked task can read.
         """
         asked = self._asked(tasks)
+        kinds = _kinds(inputs)
+        self._check_readable(kinds, inputs, asked)
         predictions: list[dict[str, Prediction]] = [{} for _ in inputs]
         read: list[_Read | None] = [None] * len(inputs)
         for trunk in dict.fromkeys(self._trunks[t] for t in asked):
-            for pair, places in _kinds(inputs).items():
+            for pair, places in kinds.items():
                 names = [t for t in asked if self._trunks[t] == trunk and (self.tasks[t] == "pair") == pair]
                 if not names:
                     continue
@@ -117,10 +122,10 @@ class Predictor:
         ]
 
     def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
-        """Answers for any number of inputs, `chunk` of them in memory at a time."""
-        source = iter(inputs)
-        while block := list(islice(source, chunk)):
-            yield from self(block, tasks)
+        """Answers for any number of inputs, `chunk` of them in memory at a time. An unknown task is an error at once."""
+        asked, source = self._asked(tasks), iter(inputs)
+        blocks = iter(lambda: list(islice(source, chunk)), [])
+        return chain.from_iterable(self(block, asked) for block in blocks)
 
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
         known = list(self._trunks)
@@ -130,6 +135,13 @@ class Predictor:
                     Problem(f"the model has no such task (there are: {listed(known)})", "", name, nearest(name, known))
                 )
         return known if tasks is None else list(tasks)
+
+    def _check_readable(self, kinds: Mapping[bool, list[int]], inputs: Sequence[Input], asked: Sequence[str]) -> None:
+        for pair, places in kinds.items():
+            if not any((self.tasks[t] == "pair") == pair for t in asked):
+                found, wanted = ("a pair", "single texts") if pair else ("one text", "pairs")
+                rule = f"the tasks {listed(asked)} read {wanted}, but the input is {found}"
+                raise RecipeError(Problem(rule, value=str(inputs[places[0]])))
 
     def _read(self, inputs: list[Input], places: list[int], trunk: str) -> list[_Read]:
         tokenizer, longest = self._artefact.tokenizers[trunk], _limit(self.model, trunk)
@@ -165,6 +177,8 @@ def _kinds(inputs: Sequence[Input]) -> dict[bool, list[int]]:
         if not _is_input(value):
             rule = f"input {place} must be a text, a pair (tuple) of texts or a list of words"
             raise RecipeError(Problem(rule, value=repr(value)))
+        if _SURROGATE.search("\n".join([value] if isinstance(value, str) else value)):
+            raise RecipeError(Problem(f"input {place} holds half of a character (a lone surrogate)", value=repr(value)))
         kinds.setdefault(isinstance(value, tuple), []).append(place)
     return kinds
 

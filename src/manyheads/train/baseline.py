@@ -24,7 +24,7 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     The constant is a vector of scores: how often each class stands (its largest wins), the log-odds of each of several
     labels, or the mean number. A tagger says the most frequent tag at each word.
     """
-    constant = _constant(train, task.name)
+    constant = _constant(train, task)
     records = []
     for dataset in datasets:
         score = Score(task.scores(), task.type.labels, task.type.scheme)
@@ -43,10 +43,10 @@ def _targets(dataset: Dataset, task: str) -> Iterator[Tensor]:
         yield dataset.gold(task, np.arange(start, min(start + _ROWS, len(dataset))))
 
 
-def _constant(train: Dataset, task: str) -> Tensor:
+def _constant(train: Dataset, task: Task) -> Tensor:
     """(C,) scores, or (1,) for a number."""
-    total, count = torch.zeros(1), 0
-    for target in _targets(train, task):
+    total, count = torch.zeros(max(task.type.outputs, 1)), 0
+    for target in _targets(train, task.name):
         known = target[~is_missing(target)]
         if not known.is_floating_point():
             counted = torch.bincount(known, minlength=len(total)).float()
