@@ -67,8 +67,8 @@ def load_artefact(folder: Path | str) -> Artefact:
     verify(folder, kind=KIND)
     blueprint = Blueprint.from_json(read_json(folder / CONFIG))
     trunks = [name for name, plan in blueprint.modules.items() if plan.type == "pretrained"]
-    plans = {name: _placed(folder, name, plan) for name, plan in blueprint.modules.items()}
-    model = replace(blueprint, modules=plans).build()
+    blueprint = replace(blueprint, modules={name: _placed(folder, name, plan) for name, plan in blueprint.modules.items()})
+    model = blueprint.build()
     _restore(model, load_file(folder / WEIGHTS))
     broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
     if broken:

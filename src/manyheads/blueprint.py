@@ -69,11 +69,12 @@ class Blueprint:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Blueprint:
+    def from_json(cls, data: Any) -> Blueprint:
         """The blueprint in a config.json. Raises ArtefactError for another format."""
-        if data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else None
+        if found != FORMAT:
             rule = f"a model of format {FORMAT} is wanted"
-            raise ArtefactError(Problem(rule, "config.json", str(data.get("format")), remedy="a newer manyheads reads it"))
+            raise ArtefactError(Problem(rule, "config.json", str(found), remedy="the release that wrote it reads it"))
         try:
             modules = {name: ModulePlan(**plan) for name, plan in data["modules"].items()}
             tasks = {name: _task(plan) for name, plan in data["tasks"].items()}

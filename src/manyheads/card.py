@@ -41,7 +41,7 @@ def card(
 
 
 def _head(name: str, records: Sequence[Record]) -> str:
-    """The metadata block: strict JSON strings are valid YAML, so no name can break out of it."""
+    """The metadata block: JSON in which letters that YAML would not show are escaped, so no name can break out of it."""
     results = [
         {
             "task": {"type": "other", "name": r.task},
@@ -51,8 +51,9 @@ def _head(name: str, records: Sequence[Record]) -> str:
         for r in records
         if r.value == r.value
     ]
-    index = [{"name": name, "results": results}]
-    return f"---\nlibrary_name: manyheads\ntags: [multi-task]\nmodel-index: {json.dumps(index, allow_nan=False)}\n---\n"
+    index = json.dumps([{"name": name, "results": results}], ensure_ascii=False, allow_nan=False)
+    safe = "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in index)
+    return f"---\nlibrary_name: manyheads\ntags: [multi-task]\nmodel-index: {safe}\n---\n"
 
 
 def _tasks(blueprint: Blueprint) -> Iterable[Sequence[str]]:

@@ -1,0 +1,84 @@
+"""The file of scores: strict, append-only, cut when a run goes back to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from manyheads.journal import Journal, dumps, number
+from manyheads.types import Record
+
+
+def record(step: int, value: float = 0.5, task: str = "mood") -> Record:
+    return Record(step, task, "reviews", "dev", "accuracy", value)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "records.jsonl")
+
+
+def test_what_is_added_is_read(journal: Journal) -> None:
+    journal.add([record(1), record(2, 1 / 3)])
+    journal.add([record(3)])
+    assert journal.read() == [record(1), record(2, 1 / 3), record(3)]
+    assert journal.lines == 3
+
+
+def test_a_journal_that_was_never_written_is_empty(journal: Journal) -> None:
+    assert journal.read() == []
+    journal.rewind(0)
+    assert not journal.path.exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_null(journal: Journal, value: float) -> None:
+    journal.add([record(1, value)])
+    assert json.loads(journal.path.read_text(), parse_constant=pytest.fail)["value"] is None
+    assert math.isnan(journal.read()[0].value)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\u2028", "\r", '"', "é"], ids=ascii)
+def test_a_name_stays_on_its_line(journal: Journal, name: str) -> None:
+    journal.add([record(1, task=name), record(2)])
+    assert [r.task for r in journal.read()] == [name, "mood"]
+    again = Journal(journal.path)
+    again.rewind(1)
+    assert [r.task for r in again.read()] == [name]
+
+
+def test_rewinding_forgets_what_came_after(journal: Journal) -> None:
+    journal.add(record(step) for step in range(5))
+    before = journal.path.read_bytes()
+    again = Journal(journal.path)
+    again.rewind(3)
+    assert again.lines == 3
+    assert before.startswith(journal.path.read_bytes())
+    again.add([record(3), record(4)])
+    assert journal.path.read_bytes() == before
+
+
+def test_half_a_line_is_forgotten(journal: Journal) -> None:
+    journal.add([record(1), record(2)])
+    whole = journal.path.read_bytes()
+    journal.path.write_bytes(whole + b'{"step": 3, "ta')
+    assert len(Journal(journal.path).read()) == 2
+    Journal(journal.path).rewind(2)
+    assert journal.path.read_bytes() == whole
+
+
+def test_lost_lines_are_a_warning(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    journal.add([record(1)])
+    journal.rewind(4)
+    assert journal.lines == 1
+    assert "some were lost" in caplog.text
+
+
+def test_json_is_strict() -> None:
+    assert dumps({"a": "é"}) == '{"a": "é"}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dumps({"a": math.nan})
+    assert [number(v) for v in (1.5, math.nan, math.inf)] == [1.5, None, None]
