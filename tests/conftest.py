@@ -9,22 +9,15 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start: other counts sum in another order
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
-import tokenizers
 import torch
-import transformers
 from hypothesis import settings
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import BertProcessing
 
-from manyheads.api import load_recipe
 from manyheads.errors import MissingExtraError
 from manyheads.packages import package_path
-from manyheads.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,6 +64,10 @@ def _installed(name: str) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a BERT of one layer, 16 wide, with a tokenizer that knows letters and a few words."""
+    import tokenizers  # late, since most tests need neither these nor the wait for them
+    import transformers
+    from tokenizers import models, normalizers, pre_tokenizers, processors
+
     folder = tmp_path_factory.mktemp("encoders") / "tiny"
     words = [
         "good",
@@ -94,10 +91,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,!?'@#-")
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), *words]
     vocab = list(dict.fromkeys(vocab))
-    backend = tokenizers.Tokenizer(WordPiece({w: i for i, w in enumerate(vocab)}, unk_token="[UNK]"))
-    backend.normalizer = BertNormalizer()
-    backend.pre_tokenizer = BertPreTokenizer()
-    backend.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    backend = tokenizers.Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocab)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     config = transformers.BertConfig(
         vocab_size=len(vocab),
         hidden_size=16,
@@ -154,6 +151,9 @@ def recipe(place: Path, tiny: Path) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """Folder in which that recipe was trained, into `run`. Not to be changed: copy what you want to break."""
+    from manyheads.api import load_recipe
+    from manyheads.run import run
+
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
