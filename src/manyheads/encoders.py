@@ -24,10 +24,10 @@ def find_encoder(name: str, base: Path = Path(), revision: str | None = None) ->
     """
     if name in ENCODERS:
         return package_path(name)
-    for folder in (base / name, Path(name)):
-        if (folder / "config.json").is_file():
-            return folder.resolve()
     try:
+        for folder in (base / name, Path(name)):
+            if (folder / "config.json").is_file():
+                return folder.resolve()
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

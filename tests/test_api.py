@@ -1,0 +1,215 @@
+"""Training without a recipe, and recipes that know what was registered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import manyheads
+from manyheads import api
+from manyheads.data.read import READERS
+from manyheads.data.readers.contract import FileFact, Rows, Source
+from manyheads.data.tensors import TensorDataset
+from manyheads.errors import RecipeError
+from manyheads.model import Model
+from manyheads.nn.build import MODULES
+from manyheads.ports import Port, Ports
+from manyheads.predict import Predictor
+from manyheads.run import Finished, run
+from manyheads.task.base import TASKS, Task
+from manyheads.task.classification import Classification
+from manyheads.types import Place, Row, States
+
+CPU = {"device": "cpu"}
+
+
+def circle() -> tuple[Model, list[TensorDataset]]:
+    torch.manual_seed(0)
+    x = torch.rand(400, 2) * 2 - 1
+    inside = (x.norm(dim=1) < 0.7).long()
+    datasets = [
+        TensorDataset({"x": x[part]}, {"circle": inside[part]}, "plane", split)
+        for part, split in ((slice(0, 300), "train"), (slice(300, 400), "test"))
+    ]
+    modules = {"trunk": nn.Sequential(nn.Linear(2, 16), nn.ReLU()), "head": nn.Linear(16, 2)}
+    return Model(modules, [Task("circle", ["trunk", "head"], Classification(labels=["out", "in"]))]), datasets
+
+
+def test_fit_trains_in_place_and_scores_every_split() -> None:
+    model, datasets = circle()
+    found = api.fit(model, datasets, {"epochs": 40, "batch": {"rows": 20}, "optimizer": {"lr": 0.02}, **CPU})
+    assert found.keys() == {f"circle/plane/{s}/{m}" for s in ("train", "test") for m in ("loss", "accuracy")}
+    assert found["circle/plane/test/accuracy"] > 0.9
+
+
+def test_the_seed_decides() -> None:
+    settings = {"epochs": 1, "batch": {"rows": 20}, **CPU}
+    first, again, other = (api.fit(*circle(), settings, seed=s) for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("training", "mixture", "place", "close"),
+    [
+        ({"epoch": 3}, None, "training.epoch", "epochs"),
+        ({"optimizer": {"lr": -1.0}}, None, "training.optimizer.lr", None),
+        ({"epochs": "three"}, None, "training.epochs", None),
+        (None, {"sampling": "fair"}, "mixture.sampling", None),
+    ],
+)
+def test_wrong_settings_are_told_at_their_key(training: Any, mixture: Any, place: str, close: str | None) -> None:
+    with pytest.raises(RecipeError) as caught:
+        api.fit(*circle(), training, mixture)
+    assert (caught.value.problems[0].place, caught.value.problems[0].nearest) == (place, close)
+
+
+def test_nothing_to_train_on() -> None:
+    model, datasets = circle()
+    with pytest.raises(RecipeError, match="plane/test with circle"):
+        api.fit(model, datasets[1:], CPU)
+
+
+def test_public_names_are_there() -> None:
+    for name in manyheads.__all__:
+        assert getattr(manyheads, name).__name__ == name
+    assert set(manyheads.__all__) <= set(dir(manyheads))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = manyheads.nothing
+
+
+# plug-ins ---------------------------------------------------------------------------------------------------------------
+
+
+class Scale(nn.Module):
+    """States times a learned number."""
+
+    def __init__(self, start: float = 1.0) -> None:
+        super().__init__()
+        self.ports = Ports((Port("states"),), Port("states"), same_width=True)
+        self.factor = nn.Parameter(torch.tensor([start]))
+
+    def forward(self, states: States) -> States:
+        return States(states.states * self.factor, states.mask, states.words)
+
+
+class Cautious(Classification):
+    """Classification whose loss is scaled."""
+
+    target = "class"
+
+    def __init__(self, labels: list[str], scale: float) -> None:
+        if scale <= 0:
+            raise ValueError("scale must be positive")
+        super().__init__(labels)
+        self.scale = scale
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        return super().loss(scores, target) * self.scale
+
+
+def read_shouting(source: Source, spec: object) -> Rows:
+    lines = source.path.read_text().splitlines()
+    rows = [Row({"text": line.upper(), "label": str(len(line) % 2)}, Place(source.name, i)) for i, line in enumerate(lines, 1)]
+    return Rows(rows, (), (FileFact(source.name, "0" * 64, 1),))
+
+
+@pytest.fixture
+def own() -> Iterator[None]:
+    """A module, a task and a file format that are registered for one test."""
+    kept = [(r, dict(r._known)) for r in (MODULES, TASKS, READERS)]
+    MODULES.register("scale")(Scale)
+    TASKS.register("cautious")(Cautious)
+    READERS.register("shouting")(read_shouting)
+    yield
+    for registry, known in kept:
+        registry._known.clear()
+        registry._known.update(known)
+
+
+RECIPE = """\
+output: run
+modules:
+  encoder: {{type: pretrained, name: {encoder}, max_length: 32}}
+  louder: {{type: scale, options: {{start: 2.0}}}}
+tasks:
+  mood:
+    type: cautious
+    path: [encoder, louder]
+    data: {{format: shouting, train: lines.txt, split: {{dev: 0.2}}}}
+    options: {{scale: {scale}}}
+training: {{epochs: 1, batch: {{rows: 4}}, device: cpu}}
+"""
+
+
+@pytest.mark.usefixtures("own")
+def test_a_recipe_of_own_components_trains_and_answers(place: Path, tiny: Path) -> None:
+    (place / "lines.txt").write_text("\n".join("good" + "d" * (i % 5) for i in range(20)))
+    (place / "recipe.yaml").write_text(RECIPE.format(encoder=tiny, scale=0.5))
+    *_, finished = run(api.load_recipe("recipe.yaml"))
+    assert isinstance(finished, Finished)
+    predictor = Predictor.load(finished.artefact)
+    assert isinstance(predictor.model.pool["louder"], Scale)
+    assert predictor.model.pool["louder"].factor.item() != 2.0
+    assert predictor.model.tasks["mood"].type.scale == 0.5  # type: ignore[attr-defined]
+    assert predictor(["good"])[0].predictions["mood"].value in ("0", "1")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("options: {scale: -1.0}", "does not take these options: scale must be positive"),
+        ("options: {scale: wide}", "does not take these options"),
+        ("options: {size: 1.0}", "unknown option"),
+        ("weight: 1.0", "the option 'scale' is needed"),
+    ],
+)
+def test_options_that_a_plug_in_refuses(place: Path, tiny: Path, text: str, rule: str) -> None:
+    (place / "lines.txt").write_text("\n".join("good" + "d" * (i % 5) for i in range(20)))
+    (place / "recipe.yaml").write_text(RECIPE.format(encoder=tiny, scale=1.0).replace("options: {scale: 1.0}", text))
+    with pytest.raises(RecipeError, match=rule) as caught:
+        list(run(api.load_recipe("recipe.yaml")))
+    assert caught.value.problems[0].place.startswith("tasks.mood.options")
+
+
+def test_without_the_plug_in_its_types_are_unknown(place: Path, tiny: Path) -> None:
+    (place / "recipe.yaml").write_text(RECIPE.format(encoder=tiny, scale=1.0))
+    with pytest.raises(RecipeError) as caught:
+        api.load_recipe("recipe.yaml")
+    assert {p.value for p in caught.value.problems} >= {"scale", "cautious"}
+
+
+@pytest.mark.usefixtures("own")
+def test_plain_values_know_the_plug_ins_too(tiny: Path) -> None:
+    modules = {"encoder": {"type": "pretrained", "name": str(tiny)}, "louder": {"type": "scale"}}
+    task = {"type": "cautious", "path": ["encoder", "louder"], "data": {"train": "x.csv"}}
+    assert api.recipe_from({"modules": modules, "tasks": {"mood": task}}).recipe.modules["louder"].type == "scale"
+
+
+@pytest.mark.usefixtures("own")
+def test_our_own_types_are_no_plug_ins() -> None:
+    assert api.plugins() == {"module": {"scale"}, "task": {"cautious"}, "reader": {"shouting"}}
+
+
+def test_installed_packages_are_known_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    def points(group: str) -> list[EntryPoint]:
+        return [EntryPoint("far", "not_installed.module:Thing", group)] if group == "manyheads.module" else []
+
+    monkeypatch.setattr(api, "entry_points", points)
+    assert api.plugins() == {"module": {"far"}, "task": set(), "reader": set()}
+
+
+def test_a_loss_that_overflows_ends_with_its_name() -> None:
+    model, datasets = circle()
+    with torch.no_grad():
+        model.pool["trunk"][0].weight.fill_(math.inf)  # type: ignore[index]
+    with pytest.raises(manyheads.errors.NumericsError, match="'circle'"):
+        api.fit(model, datasets, CPU)

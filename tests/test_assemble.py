@@ -1,0 +1,216 @@
+"""A recipe becomes data sets and a blueprint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyheads.api import load_recipe, recipe_from
+from manyheads.assemble import Assembly, assemble
+from manyheads.errors import DataError, ManyheadsError, RecipeError, ResourceError, WiringError
+
+
+def built(tiny: Path, tasks: dict[str, Any], modules: dict[str, Any] | None = None, **more: Any) -> Assembly:
+    """Tasks of which each has a path of the encoder alone unless it says otherwise."""
+    encoder = {"type": "pretrained", "name": str(tiny), "max_length": 16}
+    tasks = {name: {"path": ["encoder"], **task} for name, task in tasks.items()}
+    return assemble(recipe_from({"modules": {"encoder": encoder, **(modules or {})}, "tasks": tasks, **more}))
+
+
+def rows(path: Path, *rows: dict[str, Any]) -> dict[str, str]:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"train": path.name}
+
+
+MOODS = [{"text": "good film", "label": "up"}, {"text": "bad film", "label": "down"}, {"text": "poor", "label": "down"}]
+
+
+def path_of(assembly: Assembly, task: str) -> list[str]:
+    return [step.module for step in assembly.blueprint.tasks[task].path]
+
+
+def test_heads_are_added_and_sized(recipe: Path) -> None:
+    found = assemble(load_recipe(recipe))
+    assert path_of(found, "mood") == ["encoder", "mean_pool", "mood_head"]
+    assert path_of(found, "names") == ["encoder", "names_head"]
+    modules = found.blueprint.modules
+    assert modules["mood_head"].options == {"width": 16, "classes": 2, "dropout": 0.1}
+    assert modules["likeness_head"].options["classes"] == 1
+    assert modules["names_head"].type == "word_head"
+    assert {name: plan.reads for name, plan in found.blueprint.tasks.items()} == {
+        "mood": "text",
+        "likeness": "pair",
+        "names": "words",
+    }
+
+
+def test_rows_files_and_labels(recipe: Path) -> None:
+    found = assemble(load_recipe(recipe))
+    assert found.rows["mood"] == {"train": 24, "dev": 8, "test": 8}
+    assert set(found.files) == {"mood.csv", "pairs.jsonl", "names.conll"}
+    assert all(len(digest) == 64 for digest in (*found.files.values(), *found.label_hashes.values()))
+    assert found.labels["mood"]["labels"]["names"] == ["down", "up"]
+    assert found.cut == {"mood": 0, "likeness": 0, "names": 0}
+
+
+def test_no_row_is_in_two_splits(recipe: Path) -> None:
+    found = assemble(load_recipe(recipe))
+    for name in found.train:
+        splits = [found.train[name], found.dev[name], found.test[name]]
+        lines = [data.place(i).line for data in splits for i in range(len(data))]
+        assert len(lines) == len(set(lines))
+
+
+def test_modules_between_encoder_and_head_tell_their_width(place: Path, tiny: Path) -> None:
+    wide = {"type": "feedforward", "width": 24}
+    narrow = {"type": "feedforward", "width": 6, "activation": "tanh"}
+    data = {**rows(place / "m.jsonl", *MOODS)}
+    modules = {"wide": wide, "narrow": narrow, "top": {"type": "pool", "how": "max"}}
+    found = built(
+        tiny, {"mood": {"type": "classification", "path": ["encoder", "wide", "top", "narrow"], "data": data}}, modules
+    )
+    assert path_of(found, "mood") == ["encoder", "wide", "top", "narrow", "mood_head"]
+    options = {name: plan.options for name, plan in found.blueprint.modules.items()}
+    assert (options["wide"]["kind"], options["wide"]["width_in"]) == ("states", 16)
+    assert (options["narrow"]["kind"], options["narrow"]["width_in"]) == ("vector", 24)
+    assert options["mood_head"]["width"] == 6
+    found.blueprint.build()
+
+
+def test_steps_written_out(place: Path, tiny: Path) -> None:
+    steps = [{"module": "encoder", "inputs": ["batch.text"], "name": "read"}, {"module": "wide", "inputs": ["read"]}]
+    task = {"type": "classification", "path": steps, "data": rows(place / "m.jsonl", *MOODS)}
+    found = built(tiny, {"mood": task}, {"wide": {"type": "feedforward", "width": 24}})
+    assert [step.result for step in found.blueprint.tasks["mood"].path][:2] == ["read", "wide"]
+    found.blueprint.build()
+
+
+def test_modules_that_no_path_uses_are_left_out(place: Path, tiny: Path) -> None:
+    task = {"type": "classification", "data": rows(place / "m.jsonl", *MOODS)}
+    assert "spare" not in built(tiny, {"mood": task}, {"spare": {"type": "pool"}}).blueprint.modules
+
+
+def test_class_weights(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *MOODS)
+    plain = {"type": "classification", "data": data}
+
+    def weights(value: Any) -> Any:
+        return built(tiny, {"mood": {**plain, "class_weights": value}}).blueprint.tasks["mood"].options["class_weights"]
+
+    assert weights(None) is None
+    assert weights("balanced") == [3 / (2 * 2), 3 / (2 * 1)]
+    assert weights({"up": 3.0}) == [1.0, 3.0]
+    with pytest.raises(WiringError, match="no such label"):
+        weights({"upp": 3.0})
+
+
+def test_task_types_keep_their_settings(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *({"text": f"film {i}", "label": "a|b" if i % 2 else "b", "n": i} for i in range(8)))
+    tasks = {
+        "topics": {"type": "multilabel", "threshold": 0.3, "data": data, "metrics": ["f1_macro"], "weight": 2.0},
+        "stars": {"type": "regression", "low": 0.0, "high": 9.0, "data": {**data, "label": "n"}, "patience": 2},
+    }
+    plans = built(tiny, tasks).blueprint.tasks
+    assert plans["topics"].options == {"labels": ["a", "b"], "threshold": 0.3}
+    assert (plans["topics"].metric, plans["topics"].metrics, plans["topics"].weight) == ("f1_micro", ("f1_macro",), 2.0)
+    assert plans["stars"].options == {"low": 0.0, "high": 9.0}
+    assert plans["stars"].patience == 2
+
+
+def test_a_shared_data_set_is_read_once(place: Path, tiny: Path) -> None:
+    named = {"both": rows(place / "m.jsonl", *({"text": "x", "a": "u", "b": i} for i in range(4)))}
+    tasks = {
+        "one": {"type": "classification", "data": {"from": "both", "label": "a"}},
+        "two": {"type": "regression", "data": {"from": "both", "label": "b"}},
+    }
+    found = built(tiny, tasks, data=named)
+    assert found.train["both"].tasks == ("one", "two")
+    assert list(found.train) == ["both"]
+
+
+def test_pools_of_two_kinds_may_stand_side_by_side(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *MOODS)
+    tasks = {how: {"type": "classification", "pool": how, "data": data} for how in ("mean", "cls", "max")}
+    found = built(tiny, tasks)
+    assert [path_of(found, how)[1] for how in tasks] == ["mean_pool", "cls_pool", "max_pool"]
+
+
+# refusals ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recipes_module_with_the_name_of_a_head(place: Path, tiny: Path) -> None:
+    task = {"type": "classification", "path": ["encoder", "mood_head"], "data": rows(place / "m.jsonl", *MOODS)}
+    with pytest.raises(WiringError, match="'mood_head' is wanted twice"):
+        built(tiny, {"mood": task}, {"mood_head": {"type": "feedforward", "width": 4}})
+
+
+def test_tags_need_states(place: Path, tiny: Path) -> None:
+    data = rows(place / "t.jsonl", {"words": ["a"], "tags": ["O"]}, {"words": ["b"], "tags": ["B-X"]})
+    task = {"type": "tagging", "path": ["encoder", "top"], "data": data}
+    with pytest.raises(WiringError, match=r"reads states, but the path gives vector of width 16"):
+        built(tiny, {"names": task}, {"top": {"type": "pool"}})
+
+
+def test_tags_need_words(place: Path, tiny: Path) -> None:
+    data = {**rows(place / "t.jsonl", {"text": "a", "tags": ["O"]}), "text": "text"}
+    with pytest.raises(DataError, match="no column of words"):
+        built(tiny, {"names": {"type": "tagging", "data": data}})
+
+
+def test_a_path_begins_with_an_encoder(place: Path, tiny: Path) -> None:
+    task = {"type": "classification", "path": ["wide"], "data": rows(place / "m.jsonl", *MOODS)}
+    with pytest.raises(WiringError, match=r"reads states or vectors|must begin with one pretrained module"):
+        built(tiny, {"mood": task}, {"wide": {"type": "feedforward", "width": 4}})
+
+
+def test_tasks_of_one_data_set_begin_with_one_encoder(place: Path, tiny: Path) -> None:
+    other = {"type": "pretrained", "name": str(tiny)}
+    named = {"both": rows(place / "m.jsonl", *MOODS)}
+    tasks = {
+        "one": {"type": "classification", "data": {"from": "both"}},
+        "two": {"type": "classification", "path": ["other"], "data": {"from": "both"}},
+    }
+    with pytest.raises(WiringError, match=r"one pretrained module, found \['encoder', 'other'\]"):
+        built(tiny, tasks, {"other": other}, data=named)
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        ({"train": "absent.csv"}, "absent.csv"),
+        ({"train": "m.jsonl", "text": "txt"}, "'txt'"),
+        ({"train": "m.jsonl", "label": "lable"}, "did you mean 'label'"),
+    ],
+)
+def test_files_and_columns_that_are_not_there(place: Path, tiny: Path, data: dict[str, str], rule: str) -> None:
+    rows(place / "m.jsonl", *MOODS)
+    with pytest.raises(DataError, match=rule):
+        built(tiny, {"mood": {"type": "classification", "data": data}})
+
+
+def test_a_label_that_only_dev_rows_have(place: Path, tiny: Path) -> None:
+    data = {**rows(place / "m.jsonl", *MOODS), "dev": "d.jsonl"}
+    rows(place / "d.jsonl", {"text": "x", "label": "upp"})
+    with pytest.raises(DataError, match=r"d\.jsonl:1.*'upp'; did you mean 'up'"):
+        built(tiny, {"mood": {"type": "classification", "data": data}})
+
+
+def test_an_encoder_that_is_nowhere(place: Path, tiny: Path) -> None:
+    task = {"type": "classification", "path": ["far"], "data": rows(place / "m.jsonl", *MOODS)}
+    with pytest.raises(ResourceError, match="no encoder is found"):
+        built(tiny, {"mood": task}, {"far": {"type": "pretrained", "name": "no/such-model"}})
+
+
+def test_a_metric_that_does_not_fit(place: Path, tiny: Path) -> None:
+    task = {"type": "classification", "metric": "span_f1", "data": rows(place / "m.jsonl", *MOODS)}
+    with pytest.raises(ManyheadsError, match="span_f1"):
+        built(tiny, {"mood": task})
+
+
+def test_unknown_plug_in_option(place: Path, tiny: Path) -> None:
+    task = {"type": "classification", "path": ["encoder", "own"], "data": rows(place / "m.jsonl", *MOODS)}
+    with pytest.raises(RecipeError, match="no module type is called this"):
+        built(tiny, {"mood": task}, {"own": {"type": "nothing"}})
