@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from manyheads.api import load_recipe as load_recipe
     from manyheads.config.recipe import Recipe as Recipe
     from manyheads.data.tensors import TensorDataset as TensorDataset
+    from manyheads.frame import to_frame as to_frame
     from manyheads.graph import Step as Step
     from manyheads.model import Model as Model
     from manyheads.predict import Predictor as Predictor
@@ -37,6 +38,7 @@ _HOMES = {
     "evaluate": "train.evaluate",
     "fit": "api",
     "load_recipe": "api",
+    "to_frame": "frame",
 }
 
 __version__ = "0.1.0"
