@@ -361,7 +361,8 @@ class _Session:
     def _texts(self, best: int) -> dict[str, str]:
         records = self.journal.read()
         last = [r for r in records if r.split == "test" or (r.split == "dev" and r.step == best)]
-        facts = {"seed": str(self.recipe.seed), "steps": f"{self.state.step}, the best of them {best}", **self.fingerprint["environment"]}
+        steps = f"{self.state.step}, the best of them {best}"
+        facts = {"seed": str(self.recipe.seed), "steps": steps, **self.fingerprint["environment"]}
         name = self.loaded.path.stem if self.loaded.path else "manyheads model"
         return {
             "recipe.yaml": self.loaded.text,

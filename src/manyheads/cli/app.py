@@ -25,6 +25,8 @@ app = typer.Typer(
     "75 interrupted but saved, 130 Ctrl-C.",
 )
 
+_STDOUT = 1  # the number of standard output, whatever stands for it in Python
+
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="key.path=value; overrides the recipe.", metavar="[KEY=VALUE]...", show_default=False)
@@ -72,11 +74,13 @@ def check(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = Fal
 
 
 @app.command()
-def inspect(path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")], overrides: Overrides = None) -> None:
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")], overrides: Overrides = None, as_json: AsJson = False
+) -> None:
     """Draw tasks, their paths, what they share, and parameters."""
     from manyheads.cli.planning import inspect as command
 
-    command(path, overrides or [])
+    command(path, overrides or [], as_json)
 
 
 @app.command()
@@ -163,7 +167,7 @@ def _left(error: SystemExit) -> int:
     """The code with which typer left; 0 where it or rich left because nobody reads the pipe any more, which is no error."""
     if not isinstance(error.__context__, BrokenPipeError):
         return error.code if isinstance(error.code, int) else 1
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes at its end and must not complain
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # the interpreter flushes at its end and must not complain
     return 0
 
 

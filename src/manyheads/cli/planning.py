@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from manyheads.api import load_recipe
 from manyheads.artefact import CONFIG, load_artefact
 from manyheads.assemble import assemble
 from manyheads.cli.console import clock, out, print_json, print_table, printable, warn
 from manyheads.cli.predicting import find_artefact
+from manyheads.model import Model
 from manyheads.plan import DatasetPlan, Plan, plan
 from manyheads.run import output_folder
 from manyheads.summary import summary
@@ -29,7 +31,7 @@ def check(recipe: Path, overrides: Sequence[str], as_json: bool) -> None:
     out.print(f"The run goes to {output_folder(loaded)}. Nothing was written.")
 
 
-def inspect(path: Path, overrides: Sequence[str]) -> None:
+def inspect(path: Path, overrides: Sequence[str], as_json: bool) -> None:
     """Print tasks, paths, sharing and parameters of a recipe or an artefact."""
     folder = find_artefact(path)
     if (folder / CONFIG).is_file():
@@ -37,7 +39,19 @@ def inspect(path: Path, overrides: Sequence[str]) -> None:
     else:
         loaded = load_recipe(path, overrides)
         model = assemble(loaded).blueprint.build(loaded.recipe.seed)
-    out.print(printable_lines(summary(model)))
+    if as_json:
+        print_json(_described(model))
+    else:
+        out.print(printable_lines(summary(model)))
+
+
+def _described(model: Model) -> dict[str, Any]:
+    tasks = {n: {"type": type(t.type).__name__, "path": [s.result for s in t.steps]} for n, t in model.tasks.items()}
+    modules = {
+        name: {"type": type(module).__name__, "parameters": sum(p.numel() for p in module.parameters())}
+        for name, module in model.pool.items()
+    }
+    return {"tasks": tasks, "modules": modules, "shared": list(model.graph.shared())}
 
 
 def printable_lines(text: str) -> str:

@@ -6,18 +6,21 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from manyheads.cli.console import out, print_json, printable
-from manyheads.errors import DataError, Problem
+from manyheads.cli.console import note, out, print_json, printable
+from manyheads.errors import DataError, Problem, RecipeError
 from manyheads.predict import Answer, Input, Predictor
 
 
 def predict(artefact: Path, texts: Sequence[str], source: Path | None, tasks: Sequence[str] | None, as_json: bool) -> None:
     """Answers on standard output: readable for texts typed here, JSON lines for files and pipes."""
+    if texts and source is not None:
+        raise RecipeError(Problem("texts are given here and by --input; one of them is wanted", value=str(source)))
     predictor = Predictor.load(find_artefact(artefact))
     lines = as_json or not texts
-    for answer in predictor.stream(texts or _inputs(source), tasks):
+    chunk = 1 if not texts and sys.stdin.isatty() else 512  # whoever types wants an answer a line
+    for answer in predictor.stream(texts or _inputs(source), tasks, chunk):
         if lines:
             print_json(answer.to_json())
         else:
@@ -32,36 +35,43 @@ def find_artefact(path: Path) -> Path:
 
 def _inputs(source: Path | None) -> Iterator[Input]:
     if source is None or str(source) == "-":
-        yield from _lines(sys.stdin, "standard input", sys.stdin.isatty())
+        if sys.stdin.isatty():
+            note("one text a line, end with Ctrl-D:")
+        yield from _lines(sys.stdin.buffer, "standard input")
         return
     try:
-        with source.open(encoding="utf-8-sig", newline="\n") as file:
-            yield from _lines(file, str(source), False, source.suffix == ".jsonl")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(Problem(f"cannot be read: {error}", str(source))) from error
+        with source.open("rb") as file:
+            yield from _lines(file, str(source), source.suffix in (".jsonl", ".ndjson"))
+    except OSError as error:
+        raise DataError(Problem(f"cannot be read: {error.strerror}", str(source))) from error
 
 
-def _lines(file: TextIO, name: str, typed: bool, as_json: bool = False) -> Iterator[Input]:
-    """Plain lines, or JSON objects where the file says so or its first line is one."""
-    if typed:
-        print("one text a line, end with Ctrl-D:", file=sys.stderr)
+def _lines(file: BinaryIO, name: str, as_json: bool = False) -> Iterator[Input]:
+    """Plain lines, or JSON objects where the file says so or its first line with text is one. Empty lines are no inputs."""
+    first = True
     for number, raw in enumerate(file, 1):
-        line = raw.rstrip("\r\n")
-        if number == 1:
-            as_json = as_json or line.startswith("{")
+        place = f"{name}:{number}"
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(Problem(f"is not UTF-8 at byte {error.start + 1} of the line", place)) from error
         if line.strip():
-            yield _parsed(line, f"{name}:{number}") if as_json else line
+            as_json, first = as_json or (first and line.startswith("{")), False
+            yield _parsed(line, place) if as_json else line
 
 
 def _parsed(line: str, place: str) -> Input:
     try:
         data: Any = json.loads(line)
-    except ValueError as error:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(Problem("holds half of a character (a lone surrogate)", place, line)) from error
+    except (ValueError, RecursionError) as error:
         raise DataError(Problem(f"a JSON object is wanted: {error}", place, line)) from error
     match data:
         case {"text": str(text), "pair": str(pair)}:
             return (text, pair)
-        case {"text": str(text)}:
+        case {"text": str(text)} if "pair" not in data:
             return text
         case {"words": list(words)} if all(isinstance(w, str) for w in words):
             return words

@@ -1,0 +1,126 @@
+"""`manyheads evaluate`: the scores of training again, and scores on other files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def moved(trained: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the trained folder, in which the test runs."""
+    copy = Path(shutil.copytree(trained, place / "moved"))
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def saved(folder: Path, step: int = 20) -> dict[str, float | None]:
+    records = [json.loads(line) for line in (folder / "run" / "records.jsonl").read_text().splitlines()]
+    kept = [r for r in records if r["split"] != "train" and r["metric"] != "loss"]
+    last = max(r["step"] for r in kept if r["split"] == "test")
+    return {f"{r['task']}/{r['dataset']}/{r['split']}/{r['metric']}": r["value"] for r in kept if r["step"] == last}
+
+
+@pytest.mark.parametrize("path", ["run", "run/artefact"])
+def test_the_scores_of_training_again(command: Command, moved: Path, path: str) -> None:
+    code, out, err = command("evaluate", path, "--json")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert (code, err) == (0, "")
+    assert found["scores"].keys() == saved(moved).keys()
+    for key, value in saved(moved).items():
+        assert found["scores"][key] == (None if value is None else pytest.approx(value, abs=1e-5))
+
+
+def test_the_table_is_that_of_training(command: Command, moved: Path) -> None:
+    _, trained, _ = command("train", "recipe.yaml")
+    code, out, _ = command("evaluate", "run")
+    assert code == 0
+    assert sorted(out.splitlines()[1:]) == sorted(trained.splitlines()[1:])
+
+
+def test_from_another_folder(command: Command, moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe in the artefact names its files from where it lies."""
+    monkeypatch.chdir(moved.parent)
+    code, out, _ = command("evaluate", "moved/run", "--json")
+    assert code == 0
+    assert json.loads(out)["scores"].keys() == saved(moved).keys()
+
+
+def test_a_file_that_is_gone_leaves_its_task_out(command: Command, moved: Path) -> None:
+    (moved / "mood.csv").unlink()
+    code, out, err = command("evaluate", "run", "--json")
+    assert code == 0
+    assert "warning: left out: " in err
+    assert "mood.csv" in err
+    assert {key.split("/")[0] for key in json.loads(out)["scores"]} == {"likeness", "names"}
+
+
+def test_no_file_at_all(command: Command, moved: Path) -> None:
+    for name in ("mood.csv", "pairs.jsonl", "names.conll"):
+        (moved / name).unlink()
+    code, out, err = command("evaluate", "run")
+    assert (code, out) == (3, "")
+    assert "--data task=file" in err
+
+
+def test_a_file_for_one_task(command: Command, moved: Path) -> None:
+    (moved / "new.csv").write_text("text,label\nthe film at rome good,up\nthe song at oslo bad,down\n")
+    code, out, _ = command("evaluate", "run", "--data", "mood=new.csv", "--json")
+    assert code == 0
+    assert list(json.loads(out)["scores"]) == ["mood/mood/new.csv/accuracy"]
+
+
+def test_files_for_several_tasks_in_other_formats(command: Command, moved: Path) -> None:
+    (moved / "new.jsonl").write_text('{"text": "good", "label": "up"}\n')
+    (moved / "new.conll").write_text("anna B-PER\nin O\n\nrome B-LOC\n")
+    code, out, _ = command("evaluate", "run", "-d", "mood=new.jsonl", "-d", "names=new.conll")
+    assert code == 0
+    assert "new.jsonl" in out
+    assert "new.conll" in out
+
+
+def test_the_labels_are_the_saved_ones(command: Command, moved: Path) -> None:
+    (moved / "new.csv").write_text("text,label\ngood,upp\n")
+    code, _, err = command("evaluate", "run", "-d", "mood=new.csv")
+    assert code == 3
+    assert "new.csv:2" in err
+    assert "did you mean 'up'" in err
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "told"),
+    [
+        ("moood=new.csv", 2, "did you mean 'mood'"),
+        ("mood", 2, "task=file"),
+        ("mood=", 2, "task=file"),
+        ("mood=absent.csv", 3, "absent.csv"),
+        ("mood=pairs.jsonl", 3, "text"),
+    ],
+)
+def test_data_that_cannot_be_used(command: Command, moved: Path, data: str, code: int, told: str) -> None:
+    (moved / "new.csv").write_text("text,label\ngood,up\n")
+    found, out, err = command("evaluate", "run", "-d", data)
+    assert (found, out) == (code, "")
+    assert told in err
+
+
+def test_one_task_of_a_shared_data_set(command: Command, place: Path, tiny: Path) -> None:
+    rows = [{"text": f"good {i}", "a": "xy"[i % 2], "b": float(i)} for i in range(12)]
+    (place / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "recipe.yaml").write_text(
+        f"output: run\nmodules: {{encoder: {{type: pretrained, name: {tiny}}}}}\n"
+        "data: {both: {train: both.jsonl, text: text, split: {dev: 0.2}}}\n"
+        "tasks:\n  one: {type: classification, path: [encoder], data: {from: both, label: a}}\n"
+        "  two: {type: regression, path: [encoder], metric: mse, data: {from: both, label: b}}\n"
+        "training: {epochs: 1, device: cpu}\n"
+    )
+    assert command("train", "recipe.yaml")[0] == 0
+    code, out, _ = command("evaluate", "run", "-d", "two=both.jsonl", "--json")
+    assert code == 0
+    assert list(json.loads(out)["scores"]) == ["two/both/both.jsonl/mse"]
