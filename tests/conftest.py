@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
@@ -21,6 +22,7 @@ from manyheads.packages import package_path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would begin with it ignored
 torch.set_num_threads(1)  # sums in one order, and workers that do not fight for cores
 settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tests")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,10 @@ def steps(recipe: Path, number: int, overrides: Sequence[str] = (OFTEN,)) -> lis
     walk = run(load_recipe(recipe, overrides))
     while sum(isinstance(e, Progress) for e in events) < number:
         events.append(next(walk))
-    events += islice(walk, 1)  # what follows a step, such as its checkpoint
+    for event in walk:  # what follows a step, up to its checkpoint
+        events.append(event)
+        if not isinstance(event, Evaluated):
+            break
     walk.close()
     return events
 

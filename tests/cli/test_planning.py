@@ -20,7 +20,8 @@ def test_check_writes_nothing(command: Command, recipe: Path, tree: Tree) -> Non
     assert not (recipe.parent / "cache").exists()
 
 
-def test_check_shows_the_plan(command: Command, recipe: Path) -> None:
+def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # parallel tests run with a narrow one
     code, out, err = command("check", recipe)
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()]

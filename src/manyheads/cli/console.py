@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a file or pipe has room for whole tables
+_WIDE = 160  # a file or a pipe has room for whole tables
 
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDE)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
@@ -48,6 +49,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], title: str =
         table.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    out.width = shutil.get_terminal_size().columns if narrow else _WIDE
     out.print(table)
 
 

@@ -7,7 +7,7 @@ parameter that no rank used keeps the gradient None, and a rank without rows can
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from manyheads.config.recipe import TrainingSpec
-from manyheads.errors import Problem, RecipeError
+from manyheads.errors import Problem, RecipeError, ResourceError
 from manyheads.seeds import key
 
 
@@ -65,19 +65,22 @@ class Engine:
             return
         every = [p for p in parameters if p.requires_grad]
         used = torch.tensor([p.grad is not None for p in every], dtype=torch.uint8, device=self.device)
-        dist.all_reduce(used, op=dist.ReduceOp.MAX)
+        with _together():
+            dist.all_reduce(used, op=dist.ReduceOp.MAX)
         active = [p for p, flag in zip(every, used.tolist(), strict=True) if flag]
         if not active:
             return
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in active])
-        dist.all_reduce(flat)
+        with _together():
+            dist.all_reduce(flat)
         for parameter, summed in zip(active, torch.split(flat, [p.numel() for p in active]), strict=True):
             parameter.grad = summed.view_as(parameter)
 
     def sum(self, values: Tensor) -> Tensor:
         """Elementwise sum over ranks."""
         if self.world > 1:
-            dist.all_reduce(values)
+            with _together():
+                dist.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
@@ -86,11 +89,25 @@ class Engine:
 
     def gather(self, items: list[Any]) -> list[Any]:
         """The items of all ranks, in rank order."""
-        return items if self.world == 1 else list(gather_object(items))
+        if self.world == 1:
+            return items
+        with _together():
+            return list(gather_object(items))
 
     def wait(self) -> None:
         """Return when every rank is here."""
-        self._state.wait_for_everyone()
+        with _together():
+            self._state.wait_for_everyone()
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """ResourceError when another process has left while this one waits for it."""
+    try:
+        yield
+    except RuntimeError as error:
+        rule = "another process of this run has ended; its own message says why"
+        raise ResourceError(Problem(rule, value=str(error).partition("\n")[0])) from error
 
 
 def _present(name: str) -> torch.device:

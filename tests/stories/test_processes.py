@@ -1,0 +1,113 @@
+"""Two processes train one model: the losses of one process, no hang, and an end for all when one fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = ["modules.encoder.dropout=0.0", *(f"tasks.{t}.dropout=0.0" for t in ("mood", "likeness", "names"))]
+UNEVEN = [*SETTINGS, "mixture.tasks_per_step=2", "training.batch.rows=5", "training.clip=null"]
+
+
+def train(
+    folder: Path, output: str, *arguments: str, processes: int = 1, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`manyheads train` under torch's launcher, in `folder`."""
+    many = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
+    many += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
+    launcher = many if processes > 1 else []
+    command = [sys.executable, *launcher, "-m", "manyheads", "train", "recipe.yaml", f"output={output}", *arguments]
+    settings: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=120)
+
+
+def records(folder: Path) -> dict[tuple[int, str, str, str], float | None]:
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    kept = [
+        r for r in lines if "spearman" not in r["metric"]
+    ]  # equal texts have equal answers but for rounding, which ranks show
+    return {(r["step"], r["task"], r["split"], r["metric"]): r["value"] for r in kept}
+
+
+def test_two_processes_give_the_losses_of_one(recipe: Path) -> None:
+    place = recipe.parent
+    one, two = train(place, "one", *UNEVEN), train(place, "two", *UNEVEN, processes=2)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    first, second = records(place / "one"), records(place / "two")
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert second[key] == (None if value is None else pytest.approx(value, abs=1e-5)), key
+    assert two.stdout.count("Scores of step") == 1  # one of them speaks
+
+
+def test_fewer_rows_than_processes(recipe: Path) -> None:
+    place = recipe.parent
+    tiny = ["training.batch.rows=1", "training.epochs=1", *SETTINGS]
+    one, two = train(place, "one", *tiny), train(place, "two", *tiny, processes=2)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    first, second = records(place / "one"), records(place / "two")
+    for key, value in first.items():
+        assert second[key] == (None if value is None else pytest.approx(value, abs=1e-5)), key
+
+
+def test_two_processes_resume(recipe: Path) -> None:
+    place = recipe.parent
+    assert train(place, "whole", *UNEVEN, processes=2).returncode == 0
+    stopped = train(place, "parts", *UNEVEN, processes=2, MANYHEADS_FAILPOINTS="train.step:4=term")
+    assert stopped.returncode != 0
+    assert "saved in" in stopped.stderr
+    again = train(place, "parts", *UNEVEN, processes=2)
+    assert again.returncode == 0, again.stderr
+    assert "continuing after step 4" in again.stderr
+    assert (place / "parts" / "records.jsonl").read_bytes() == (place / "whole" / "records.jsonl").read_bytes()
+
+
+def test_a_full_disk_is_known_to_both(recipe: Path) -> None:
+    done = train(
+        recipe.parent,
+        "run",
+        *UNEVEN,
+        "training.checkpoint.every_steps=1",
+        processes=2,
+        MANYHEADS_FAILPOINTS="save.after_file:1=full",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "step 1 is not saved" in done.stderr
+
+
+FAIL = """\
+import os, sys
+if os.environ["RANK"] == "1":
+    os.environ["MANYHEADS_FAILPOINTS"] = "{points}"
+from manyheads.cli import main
+main(["train", "recipe.yaml"])
+"""
+
+
+@pytest.mark.parametrize("points", ["train.step:3=raise", "train.step:3=kill"])
+def test_one_process_that_fails_ends_all(recipe: Path, points: str) -> None:
+    script = recipe.parent / "fail.py"
+    script.write_text(FAIL.format(points=points))
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--rdzv_backend",
+        "c10d",
+        "--rdzv_endpoint",
+        "localhost:0",
+    ]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script)], cwd=recipe.parent, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert not (recipe.parent / "run" / "artefact").exists()
