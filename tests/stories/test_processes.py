@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,16 +18,36 @@ SETTINGS = ["modules.encoder.dropout=0.0", *(f"tasks.{t}.dropout=0.0" for t in (
 UNEVEN = [*SETTINGS, "mixture.tasks_per_step=2", "training.batch.rows=5", "training.clip=null"]
 
 
+LAUNCHER = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
+
+
+def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments in `folder`; what hangs is ended with all its children, and fails the test."""
+    settings: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=240)  # a loaded machine needs a minute to import torch three times
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        pytest.fail(f"it hangs: {err}")
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def train(
     folder: Path, output: str, *arguments: str, processes: int = 1, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """`manyheads train` under torch's launcher, in `folder`."""
-    many = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
-    many += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
-    launcher = many if processes > 1 else []
-    command = [sys.executable, *launcher, "-m", "manyheads", "train", "recipe.yaml", f"output={output}", *arguments]
-    settings: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=120)
+    """`manyheads train`, under torch's launcher where two processes are wanted."""
+    launcher = LAUNCHER if processes == 2 else []
+    return launch(folder, *launcher, "-m", "manyheads", "train", "recipe.yaml", f"output={output}", *arguments, **environment)
 
 
 def records(folder: Path) -> dict[tuple[int, str, str, str], float | None]:
@@ -96,18 +117,7 @@ main(["train", "recipe.yaml"])
 def test_one_process_that_fails_ends_all(recipe: Path, points: str) -> None:
     script = recipe.parent / "fail.py"
     script.write_text(FAIL.format(points=points))
-    launcher = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--rdzv_backend",
-        "c10d",
-        "--rdzv_endpoint",
-        "localhost:0",
-    ]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(script)], cwd=recipe.parent, capture_output=True, text=True, timeout=60
-    )
+    done = launch(recipe.parent, *LAUNCHER, str(script))
     assert done.returncode != 0
+    assert "bug of manyheads" not in done.stderr
     assert not (recipe.parent / "run" / "artefact").exists()

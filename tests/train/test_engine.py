@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from manyheads.config.recipe import TrainingSpec
-from manyheads.errors import RecipeError
-from manyheads.train.engine import Engine
+from manyheads.errors import RecipeError, ResourceError
+from manyheads.train.engine import Engine, _together
 
 
 @pytest.fixture
@@ -97,3 +97,8 @@ def test_a_device_that_is_not_there(device: str, module: object, monkeypatch: py
     with pytest.raises(RecipeError, match=r"training\.device.*no such device") as caught:
         Engine(TrainingSpec.model_validate({"device": device}))
     assert caught.value.problems[0].value == device
+
+
+def test_a_process_that_has_left_is_no_bug_of_ours() -> None:
+    with pytest.raises(ResourceError, match=r"another process of this run has ended.*Connection closed"), _together():
+        raise RuntimeError("Connection closed by peer\nlong story")
