@@ -80,6 +80,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown and HTML show as it is."""
     clean = "".join(c if c.isprintable() else " " for c in text)
-    for sign in "\\`*_{}[]<>#|":
-        clean = clean.replace(sign, f"&#{ord(sign)};")
-    return clean
+    return clean.translate({ord(sign): f"&#{ord(sign)};" for sign in "\\`*_{}[]<>#|&"})
