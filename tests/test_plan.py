@@ -86,7 +86,7 @@ def test_parameters_and_bytes(recipe: Path) -> None:
 def test_a_data_set_that_never_comes(recipe: Path) -> None:
     found = planned(recipe, "mixture.sampling=shares", "mixture.shares={mood: 1.0, names: 1.0}")
     assert found.datasets["likeness"].updates == 0
-    assert found.seconds > 0
+    assert found.seconds >= 0
 
 
 def test_it_is_strict_json(recipe: Path) -> None:

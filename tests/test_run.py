@@ -63,6 +63,15 @@ def weights(folder: Path) -> dict[str, str]:
 # events and files -------------------------------------------------------------------------------------------------------
 
 
+def test_bad_rows_are_written_down(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("train: mood.csv", "bad_rows: quarantine, train: mood.csv"))
+    with (recipe.parent / "mood.csv").open("a") as file:
+        file.write("one,two,three\n")
+    finish(recipe, "training.steps=1")
+    [line] = (recipe.parent / "run" / "mood.quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["place"] == "mood.csv:42"
+
+
 def test_events_come_in_order(recipe: Path) -> None:
     events = list(run(load_recipe(recipe)))
     started, finished = events[0], events[-1]
@@ -334,7 +343,7 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(recipe: Path, m
     text = str(caught.value)
     assert "step-0000000" in text
     assert "last good checkpoint" in text
-    assert "mood" in text or "likeness" in text
+    assert "mood.csv:" in text or "pairs.jsonl:" in text
     journal = recipe.parent / "run" / "records.jsonl"
     assert not journal.exists() or "NaN" not in journal.read_text()
 

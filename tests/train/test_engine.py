@@ -10,6 +10,7 @@ from torch import nn
 
 from manyheads.config.recipe import TrainingSpec
 from manyheads.errors import RecipeError, ResourceError
+from manyheads.train import engine as module
 from manyheads.train.engine import Engine, _together
 
 
@@ -91,9 +92,9 @@ def test_threads_are_set() -> None:
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize(("device", "module"), [("cuda", torch.cuda), ("mps", torch.backends.mps)], ids=["cuda", "mps"])
-def test_a_device_that_is_not_there(device: str, module: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "is_available", lambda: False)
+@pytest.mark.parametrize(("device", "where"), [("cuda", torch.cuda), ("mps", torch.backends.mps)], ids=["cuda", "mps"])
+def test_a_device_that_is_not_there(device: str, where: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(where, "is_available", lambda: False)
     with pytest.raises(RecipeError, match=r"training\.device.*no such device") as caught:
         Engine(TrainingSpec.model_validate({"device": device}))
     assert caught.value.problems[0].value == device
@@ -102,3 +103,53 @@ def test_a_device_that_is_not_there(device: str, module: object, monkeypatch: py
 def test_a_process_that_has_left_is_no_bug_of_ours() -> None:
     with pytest.raises(ResourceError, match=r"another process of this run has ended.*Connection closed"), _together():
         raise RuntimeError("Connection closed by peer\nlong story")
+
+
+class _Twin:
+    """Stands for torch.distributed among two processes that always say the same."""
+
+    class ReduceOp:
+        MAX, SUM = "max", "sum"
+
+    @staticmethod
+    def all_reduce(values: torch.Tensor, op: str = "sum") -> None:
+        if op == "sum":
+            values.mul_(2)
+
+
+@pytest.fixture
+def twins(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.setattr(module, "dist", _Twin)
+    monkeypatch.setattr(module, "gather_object", lambda items: [*items, *items])
+    engine.world = 2
+    return engine
+
+
+def test_two_processes_add_up(twins: Engine) -> None:
+    assert twins.sum(torch.tensor([1.0, 2.0])).tolist() == [2.0, 4.0]
+    assert twins.any(True)
+    assert not twins.any(False)
+    assert twins.gather([1]) == [1, 1]
+
+
+def test_gradients_of_two_processes_are_summed_and_none_stays_none(twins: Engine) -> None:
+    used, idle, frozen = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1))
+    frozen.requires_grad_(False)
+    used.grad = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    twins.sum_gradients([used, idle, frozen])
+    assert used.grad.tolist() == [[2.0, 4.0], [6.0, 8.0]]
+    assert idle.grad is None
+    assert frozen.grad is None
+    twins.sum_gradients([idle])
+    assert idle.grad is None
+
+
+def test_a_gradient_that_only_the_other_process_has(twins: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(values: torch.Tensor, op: str = "sum") -> None:
+        values.fill_(1) if op == "max" else values.add_(5)
+
+    monkeypatch.setattr(_Twin, "all_reduce", staticmethod(other))
+    mine = nn.Parameter(torch.ones(3))
+    twins.sum_gradients([mine])
+    assert mine.grad is not None
+    assert mine.grad.tolist() == [5.0, 5.0, 5.0]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from manyheads.config.recipe import MixtureSpec, TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset
-from manyheads.errors import NumericsError
+from manyheads.errors import NumericsError, ResourceError
 from manyheads.model import Model
 from manyheads.task.base import Task
 from manyheads.task.classification import Classification
@@ -372,3 +372,29 @@ def test_a_number_a_row_and_frozen_parts() -> None:
     assert torch.equal(trunk.weight, before)
     assert seen[-1].losses["r"] < seen[0].losses["r"]
     assert all(p.items["r"] <= 5 for p in seen)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_memory_that_runs_out_is_told_with_a_way_out(error: Exception) -> None:
+    class Greedy(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise error
+
+    with pytest.raises(ResourceError, match=r"memory ran out in step 1, on \{'a': 5\} rows") as caught:
+        walk(model_of("a", trunk=Greedy(4, 8)), data_of("a"), spec_of())
+    assert "training.accumulate" in caught.value.problems[0].remedy
+
+
+def test_a_model_that_somebody_put_into_evaluation_mode_trains_on() -> None:
+    trunk = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5))
+    modes: list[bool] = []
+    trunk[1].register_forward_hook(lambda module, _i, _o: modes.append(module.training))
+    model, data, spec = model_of("a", trunk=trunk), data_of("a"), spec_of(epochs=1)
+    stream = Stream({"a": data["a"].lengths}, MixtureSpec(), spec.batch, 9)
+    state, optimizer = State(Position.start(["a"])), make_optimizer(model, spec.optimizer)
+    for _ in train(model, data, stream, optimizer, spec, state=state, engine=Engine(spec), seed=9):
+        model.eval()
+    assert modes == [True] * 4

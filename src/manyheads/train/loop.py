@@ -19,14 +19,15 @@ from torch.optim import Optimizer
 
 from manyheads.balance.weighting import StaticWeights
 from manyheads.config.recipe import TrainingSpec
-from manyheads.data.dataset import Dataset
+from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.stream import Draw, Position, Stream
-from manyheads.errors import NumericsError, Problem
+from manyheads.errors import NumericsError, Problem, ResourceError
 from manyheads.failpoints import reach
 from manyheads.model import Model
 from manyheads.train.engine import Engine
 from manyheads.train.optim import factor, set_rate
 
+_SHOWN = 16  # rows that a message names
 _SKIPS = 10  # steps in a row whose gradient may overflow before the run stops
 
 
@@ -154,7 +155,14 @@ class _Update:
         if not self.model.training:
             self.model.train()
         step = self._count(rounds)
-        sums = self._backward(step)
+        try:
+            sums = self._backward(step)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            rule = f"memory ran out in step {state.step + 1}, on {dict(step.rows)} rows"
+            remedy = "lower `training.batch` and raise `training.accumulate` by as much: the updates stay the same"
+            raise ResourceError(Problem(rule, remedy=remedy)) from error
         self.engine.sum_gradients(self.parameters)
         losses = self._means(step, self.engine.sum(sums), state.step + 1)
         norm = _clip(self.parameters, self.spec.clip)
@@ -211,7 +219,7 @@ class _Update:
             means[task] = total / items
             if not math.isfinite(total):
                 draws = [d for draws in step.rounds for d in draws if task in self.datasets[d.dataset].tasks]
-                rows = "; ".join(f"{d.dataset} rows {d.rows.tolist()[:16]}" for d in draws)
+                rows = "; ".join(_told(self.datasets[d.dataset], d.rows.tolist()[:_SHOWN]) for d in draws)
                 rule = f"the loss of task {task!r} is {total} in step {number}, on {rows}"
                 remedy = "the step was not taken; resume from the last checkpoint with a lower learning rate"
                 raise NumericsError(Problem(rule, remedy=remedy))
@@ -222,6 +230,18 @@ class _Update:
         if self.bad == _SKIPS:
             rule = f"the gradient was not finite in {_SKIPS} steps in a row, the last of them step {number}"
             raise NumericsError(Problem(rule, remedy="lower the learning rate, or train in fp32"))
+
+
+def _told(data: Dataset, rows: Sequence[int]) -> str:
+    """Where rows stand: file and line, or their numbers in the data set."""
+    if isinstance(data, TextDataset):
+        return ", ".join(str(data.place(row)) for row in rows)
+    return f"{data.name} rows {list(rows)}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """True for any of the ways in which Python and torch say it, on a CPU too."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _clip(parameters: Sequence[torch.nn.Parameter], limit: float | None) -> float:
