@@ -45,8 +45,8 @@ schema: env  ## write the JSON Schema of a recipe and its reference page
 	$(BIN)/python -m manyheads.config.dump
 
 bench: env weights  ## rows per second against plain loops and transformers' Trainer
-	$(OFFLINE) $(BIN)/python benchmarks/circle.py
-	$(OFFLINE) $(BIN)/python benchmarks/sst2.py speed
+	$(OFFLINE) $(BIN)/python -m benchmarks.circle
+	$(OFFLINE) $(BIN)/python -m benchmarks.sst2 speed
 
 lock:  ## write requirements/*.txt anew from pyproject.toml and requirements/*.in (needs a registry)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -47,7 +47,16 @@ def edit(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
 
 def test_the_files(artefact: Path) -> None:
     names = {p.relative_to(artefact).as_posix() for p in artefact.rglob("*") if p.is_file()}
-    texts = {"config.json", "labels.json", "recipe.yaml", "resolved.yaml", "records.jsonl", "README.md", "manifest.json"}
+    texts = {
+        "config.json",
+        "labels.json",
+        "data.json",
+        "recipe.yaml",
+        "resolved.yaml",
+        "records.jsonl",
+        "README.md",
+        "manifest.json",
+    }
     assert names == {
         *texts,
         "model.safetensors",

@@ -11,7 +11,7 @@ import pytest
 
 from manyheads.config.recipe import Recipe
 from manyheads.errors import DataError, RecipeError
-from manyheads.facts import SAFE, check_same, environment, fingerprint
+from manyheads.facts import RATES, SAFE, changed_rates, check_same, environment, fingerprint
 
 FOLDER = Path("runs/x")
 
@@ -44,7 +44,7 @@ def test_the_same_is_the_same(then: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("training.optimizer.lr", 0.1, "runs/x has 5e-05 here; found '0.1'"),
+        ("training.optimizer.eps", 0.1, "runs/x has 1e-08 here; found '0.1'"),
         ("training.steps", 9, "has nothing here; found '9'"),
         ("tasks.mood.labels", ["a"], """found '["a"]'"""),
         ("mixture.sampling", "uniform", 'has "proportional" here'),
@@ -55,12 +55,22 @@ def test_a_changed_key_is_named_with_both_values(then: dict[str, Any], key: str,
         check_same(put(then, f"recipe.{key}", value), then, FOLDER)
     assert caught.value.problems[0].place == key
     assert told in str(caught.value)
-    assert all(safe in str(caught.value.problems[-1]) for safe in SAFE)
+    assert all(key in str(caught.value.problems[-1]) for key in (*SAFE, *RATES))
 
 
 @pytest.mark.parametrize("key", ["output", "training.patience", "training.threads", "training.device"])
 def test_safe_keys_may_change(then: dict[str, Any], key: str) -> None:
     assert check_same(put(then, f"recipe.{key}", "other"), then, FOLDER) == ()
+
+
+@pytest.mark.parametrize("key", RATES)
+def test_rates_may_change_and_are_told(then: dict[str, Any], key: str) -> None:
+    now = put(then, f"recipe.{key}", 0.125)
+    assert check_same(now, then, FOLDER) == ()
+    assert changed_rates(then, then) == ()
+    [told] = changed_rates(now, then)
+    assert told.startswith(f"{key} was ")
+    assert told.endswith(" and is 0.125")
 
 
 def test_all_keys_under_a_safe_one_may_change(then: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal as signals
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from manyheads import failpoints
 from manyheads.api import load_recipe
 from manyheads.errors import DataError, Interrupted, NumericsError, RecipeError, ResourceError
 from manyheads.folder import verify
-from manyheads.run import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started, run
+from manyheads.run import run
+from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.loop import Progress
 
 OFTEN = "training.checkpoint.every_steps=1"
@@ -94,7 +96,7 @@ def test_records_hold_every_score_of_every_task(trained: Path) -> None:
     metrics = {"mood": ["accuracy"], "likeness": ["spearman", "mse"], "names": ["span_f1"]}
     wanted = {(t, s, m) for t, names in metrics.items() for s in ("dev", "test") for m in ("loss", *names)}
     wanted |= {(t, "train", "loss") for t in metrics}
-    wanted |= {(t, "test", f"{m}@majority") for t, names in metrics.items() for m in names}
+    wanted |= {(t, s, f"{m}@majority") for t, names in metrics.items() for s in ("dev", "test") for m in names}
     assert found == wanted
 
 
@@ -205,6 +207,20 @@ def test_a_lost_artefact_is_made_again(recipe: Path, trained: Path) -> None:
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
+@pytest.mark.parametrize("damage", ["labels.json", "model.safetensors"])
+def test_a_damaged_artefact_is_made_again(recipe: Path, trained: Path, damage: str) -> None:
+    finish(recipe)
+    file = recipe.parent / "run" / "artefact" / damage
+    file.write_bytes(file.read_bytes()[:-1])
+    started, *_, finished = run(load_recipe(recipe))
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert not started.complete
+    assert damage in started.warnings[0]
+    verify(finished.artefact, kind="artefact")
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
 def test_a_lost_best_checkpoint_is_a_warning(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     finish(recipe, "training.optimizer.lr=0.3", "training.optimizer.name=sgd", "training.select=names")
     folder = recipe.parent / "run"
@@ -264,13 +280,25 @@ def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(recipe: Path, trained: P
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
+@pytest.mark.parametrize("number", [signals.SIGTERM, signals.SIGINT])
+def test_a_signal_while_data_are_read_ends_at_once(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, number: signals.Signals
+) -> None:
+    monkeypatch.setattr("manyheads.assemble.prepare", lambda *_: signals.raise_signal(number))
+    with pytest.raises(Interrupted) as caught:
+        list(run(load_recipe(recipe, ["seed=6", "output=a b"])))
+    assert f"stopped by {number.name} while data were read" in str(caught.value)
+    assert f"manyheads train {recipe} seed=6 'output=a b'" in str(caught.value)
+    assert not (recipe.parent / "a b").exists()
+
+
 # refusals ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("override", "key", "old", "new"),
     [
-        ("training.optimizer.lr=0.1", "training.optimizer.lr", "0.005", "0.1"),
+        ("training.optimizer.name=sgd", "training.optimizer.name", '"adamw"', '"sgd"'),
         ("seed=6", "seed", "5", "6"),
         ("tasks.mood.weight=2", "tasks.mood.weight", "1.0", "2.0"),
         ("training.epochs=3", "training.epochs", "2", "3"),
@@ -299,6 +327,27 @@ def test_safe_keys_may_change(recipe: Path, trained: Path) -> None:
     steps(recipe, 4)
     finish(recipe, "training.checkpoint.keep=1", "training.checkpoint.every_minutes=9")
     assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+def test_a_rate_may_be_lowered_on_the_way_and_that_is_kept_on_record(recipe: Path, trained: Path) -> None:
+    steps(recipe, 4)
+    lower = ["training.optimizer.lr=1e-4", "training.optimizer.head_lr=1e-3"]
+    events = list(run(load_recipe(recipe, lower)))
+    started, progress = events[0], [e for e in events if isinstance(e, Progress)]
+    assert isinstance(started, Started)
+    assert "after step 4, training.optimizer.lr was 0.005 and is 0.0001" in started.warnings[0]
+    assert max(p.rate for p in progress) <= 1e-3
+    changes = json.loads((recipe.parent / "run" / "run.json").read_text())["changes"]
+    assert [c.partition(" was ")[0] for c in changes] == [
+        "after step 4, training.optimizer.lr",
+        "after step 4, training.optimizer.head_lr",
+    ]
+    assert changes[0] in (recipe.parent / "run" / "artefact" / "README.md").read_text()
+    assert weights(recipe.parent / "run") != weights(trained / "run")
+    again, _ = run(load_recipe(recipe, lower))  # what was changed once is no change the next time
+    assert isinstance(again, Started)
+    assert (again.complete, list(again.warnings)) == (True, [])
+    assert json.loads((recipe.parent / "run" / "run.json").read_text())["changes"] == changes
 
 
 def test_changed_data_are_refused_with_both_hashes(recipe: Path) -> None:

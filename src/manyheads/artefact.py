@@ -3,7 +3,7 @@
 config.json           the blueprint: modules, tasks, paths
 model.safetensors     weights of every module but the pretrained ones
 <encoder>/            each pretrained module as transformers saves it, with its tokenizer
-labels.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
+labels.json  data.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
 manifest.json         size and sha256 of every file, written last
 """
 

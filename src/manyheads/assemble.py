@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +33,9 @@ from manyheads.model import ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.trunk import measure_encoder
 from manyheads.ports import Port
-from manyheads.prepare import Prepared, Source, encoded, prepare, sources
+from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.text.tokenize import Tokenizer
-
-_FILES = 50  # above this a data set's files are listed as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,7 @@ class Assembly:
     rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
     quarantine         data sets whose bad rows the run is to write down
     files              file to sha256
+    origin             by data set and split: the files' own names and their sha256
     labels             task to how its labels are read
     """
 
@@ -61,6 +59,7 @@ class Assembly:
     bad: Mapping[str, tuple[BadRow, ...]]
     quarantine: tuple[str, ...]
     files: Mapping[str, str]
+    origin: Mapping[str, Mapping[str, Any]]
     labels: Mapping[str, Any]
     label_hashes: Mapping[str, str]
 
@@ -84,7 +83,8 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         cut={name: splits["train"].truncated for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
-        files={file: digest for p in found for file, digest in _files(p).items()},
+        files={file: digest for p in found for part in p.read.values() for file, digest in hashes(p.source.name, part.files)},
+        origin={p.source.name: origin(p.source.name, p.read) for p in found},
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},
     )
@@ -102,15 +102,6 @@ def _prepare(recipe: Recipe, base: Path) -> list[Prepared]:
     if problems:
         raise DataError(*problems)
     return found
-
-
-def _files(prepared: Prepared) -> Mapping[str, str]:
-    """sha256 by file; of a folder with very many files one for all of them."""
-    files = prepared.files
-    if len(files) <= _FILES:
-        return files
-    together = hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items())).encode()).hexdigest()
-    return {f"the {len(files)} files of {prepared.source.name}": together}
 
 
 def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict[str, TextDataset]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from manyheads.errors import DataError, Problem, RecipeError
 
 SAFE = ("output", "training.checkpoint", "training.patience", "training.threads", "training.device")
 """Keys that may differ when a run continues; all others change what the steps already taken meant."""
+RATES = ("training.optimizer.lr", "training.optimizer.head_lr", "training.clip")
+"""Keys that may differ as well, so that a run whose loss is no number any more need not start over. The change is recorded."""
 _PACKAGES = ("manyheads", "torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pyarrow")
 
 
@@ -42,9 +44,9 @@ def fingerprint(recipe: Recipe, files: Mapping[str, str], labels: Mapping[str, s
 
 def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     """Warnings about differences that are allowed; RecipeError or DataError for those that are not."""
-    differences = [d for d in _differences(then["recipe"], now["recipe"], "") if not _safe(d[0])]
+    differences = [d for d in _differences(then["recipe"], now["recipe"], "") if not _under(d[0], (*SAFE, *RATES))]
     if differences:
-        remedy = f"name another `output` for a new run; only these keys may change: {', '.join(SAFE)}"
+        remedy = f"name another `output` for a new run; only these keys may change: {', '.join((*SAFE, *RATES))}"
         problems = [Problem(f"the run in {folder} has {_text(old)} here", key, _text(new)) for key, old, new in differences]
         raise RecipeError(*problems, Problem(remedy))
     changed = [f for f in {**then["files"], **now["files"]} if then["files"].get(f) != now["files"].get(f)]
@@ -60,6 +62,12 @@ def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) ->
         for name in (*_PACKAGES, "threads", "python")
         if old.get(name) != new.get(name)
     )
+
+
+def changed_rates(now: Mapping[str, Any], then: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence for each of `RATES` that a run which continues has changed."""
+    found = [d for d in _differences(then["recipe"], now["recipe"], "") if _under(d[0], RATES)]
+    return tuple(f"{key} was {_text(old)} and is {_text(new)}" for key, old, new in found)
 
 
 def _changed_file(name: str, old: str | None, new: str | None) -> Problem:
@@ -80,8 +88,8 @@ def _text(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _safe(key: str) -> bool:
-    return any(key == safe or key.startswith(f"{safe}.") for safe in SAFE)
+def _under(key: str, keys: Iterable[str]) -> bool:
+    return any(key == k or key.startswith(f"{k}.") for k in keys)
 
 
 def _version(name: str) -> str:

@@ -16,6 +16,7 @@ from manyheads.assemble import Assembly
 from manyheads.config.recipe import Recipe
 from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
+from manyheads.train.advice import advise
 from manyheads.train.loop import rounds_in, steps_in
 
 _MOMENTS = 2  # numbers that Adam keeps for a parameter
@@ -47,7 +48,7 @@ class Plan:
     """The run.
 
     Bytes are estimates: weights, gradient and moments; one checkpoint on disk. `seconds` is one batch of each data set,
-    timed here, times its updates; evaluation comes on top.
+    timed here, times its updates; evaluation comes on top. `warnings` are sentences about what a user may not expect.
     """
 
     datasets: Mapping[str, DatasetPlan]
@@ -61,13 +62,17 @@ class Plan:
     state_bytes: int
     checkpoint_bytes: int
     seconds: float
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
-    """Goes through every draw of the run, without a tensor; so the numbers of updates are exact, not estimates."""
+    """Goes through every draw of the run, without a tensor; so the numbers of updates are exact, not estimates.
+
+    Raises RecipeError as `train.advice.advise` does.
+    """
     lengths = {name: data.lengths for name, data in assembly.train.items()}
     stream = Stream(lengths, recipe.mixture, recipe.training.batch, recipe.seed)
     rounds = rounds_in(stream, recipe.training)
@@ -110,6 +115,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         state_bytes=state,
         checkpoint_bytes=4 * (parameters + trainable * _MOMENTS),
         seconds=round(_seconds(assembly, model, stream, updates), 1),
+        warnings=advise(recipe, assembly, stream),
     )
 
 

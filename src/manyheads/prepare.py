@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from manyheads.config.recipe import DataSpec, MultilabelTask, OwnTask, Recipe, RegressionTask, TaggingTask, TaskBase
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode
 from manyheads.data.labels import LabelMap
-from manyheads.data.read import BadRow, Rows, Split, read_rows, split_rows
+from manyheads.data.read import BadRow, FileFact, Rows, Split, read_rows, split_rows
 from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import Row
+
+_FILES = 50  # above this a data set's files are told as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Rows of a source by split, the fitted target of each task, sha256 by file, and the rows that were left out."""
+    """Rows of a source by split, the fitted target of each task, and what was read for the rows: train, dev, test files."""
 
     source: Source
     rows: Mapping[Split, list[Row]]
     targets: Mapping[str, KnownTarget]
-    files: Mapping[str, str]
-    bad: tuple[BadRow, ...]
+    read: Mapping[Split, Rows]
+
+    @property
+    def bad(self) -> tuple[BadRow, ...]:
+        """The rows that were left out."""
+        return tuple(row for part in self.read.values() for row in part.bad)
 
 
 def sources(recipe: Recipe) -> list[Source]:
@@ -71,28 +78,47 @@ def prepare(source: Source, base: Path, seed: int) -> Prepared:
     """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns and labels."""
     rows, read = read_splits(source.spec, base, seed)
     targets = {name: _target(name, task, source).fit(rows["train"]) for name, task in source.tasks.items()}
-    files = {fact.path: fact.sha256 for part in read for fact in part.files}
-    return Prepared(source, rows, targets, files, tuple(row for part in read for row in part.bad))
+    return Prepared(source, rows, targets, read)
 
 
-def read_splits(spec: DataSpec, base: Path, seed: int, held_out: bool = False) -> tuple[dict[Split, list[Row]], list[Rows]]:
-    """The rows of each split, and all that was read for them; `held_out` leaves out what only training needs.
+def read_splits(
+    spec: DataSpec, base: Path, seed: int, held_out: bool = False
+) -> tuple[dict[Split, list[Row]], dict[Split, Rows]]:
+    """The rows of each split, and the files' whole content behind them; `held_out` leaves out what only training needs.
 
     Raises DataError.
     """
     rows: dict[Split, list[Row]] = {}
-    read = []
+    read: dict[Split, Rows] = {}
     if spec.split or not held_out:
-        read.append(read_rows(spec, "train", base))
-        rows = split_rows(read[0].rows, spec, seed)
+        read["train"] = read_rows(spec, "train", base)
+        rows = split_rows(read["train"].rows, spec, seed)
     named: tuple[tuple[Split, object], ...] = (("dev", spec.dev), ("test", spec.test))
     for split, names in named:
         if names:
-            read.append(read_rows(spec, split, base))
-            rows[split] = read[-1].rows
+            read[split] = read_rows(spec, split, base)
+            rows[split] = read[split].rows
     if held_out:
         rows.pop("train", None)
     return rows, read
+
+
+def hashes(name: str, files: Iterable[FileFact]) -> list[tuple[str, str]]:
+    """sha256 of each file as data set `name` calls it; above 50 files one for all of them."""
+    found = [(fact.path, fact.sha256) for fact in files]
+    if len(found) <= _FILES:
+        return found
+    lines = "".join(f"{path}\0{digest}\n" for path, digest in sorted(found))
+    return [(f"the {len(found)} files of {name}", hashlib.sha256(lines.encode()).hexdigest())]
+
+
+def origin(name: str, read: Mapping[Split, Rows]) -> dict[str, list[list[str]]]:
+    """By split the files' own names, without folders, and their sha256: all that decides which rows are set aside."""
+    found: dict[str, list[list[str]]] = {}
+    for split, part in read.items():
+        own = [replace(fact, path=PurePath(fact.path).name) for fact in part.files]
+        found[split] = [list(pair) for pair in hashes(name, own)]
+    return found
 
 
 def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None) -> dict[Split, TextDataset]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 from manyheads.artefact import Artefact
 from manyheads.config.load import Loaded
@@ -14,7 +15,7 @@ from manyheads.data.read import Split, read_rows
 from manyheads.data.targets import KnownTarget, target_from_json
 from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
 from manyheads.folder import read_json
-from manyheads.prepare import Prepared, Source, encoded, read_splits, sources
+from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sources
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
 from manyheads.types import Record, Row
@@ -23,20 +24,24 @@ from manyheads.types import Record, Row
 def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]]:
     """Records on the dev and test rows of the model's recipe, and sentences about data sets that are not at hand any more.
 
-    `loaded` is the artefact's own resolved.yaml. Raises DataError when no data set can be read.
+    `loaded` is the artefact's own resolved.yaml. A data set whose files are not those of the training is not at hand:
+    other rows would be set aside, and the model may have been trained on them. Raises DataError when none is at hand.
     """
     records: list[Record] = []
     missed: list[Problem] = []
     base = loaded.path.parent if loaded.path else Path()
+    then = read_json(artefact.folder / "data.json")
     for source in sources(loaded.recipe):
         try:
-            rows, _ = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
+            rows, read = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
+            _check_same(source.name, then[source.name], origin(source.name, read))
         except DataError as error:
             missed += error.problems
             continue
         records += _records(artefact, loaded, source, list(source.tasks), rows)
     if missed and not records:
-        raise DataError(*missed, Problem("no data set of the recipe can be read", remedy="name files: --data task=file"))
+        remedy = "name files with labels that the model was not trained on: --data task=file"
+        raise DataError(*missed, Problem("no data set of the recipe is as it was", remedy=remedy))
     return records, [str(problem) for problem in missed]
 
 
@@ -54,6 +59,20 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
     return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found]
 
 
+def _check_same(dataset: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """DataError for each file that is not, by name and sha256, the one that the model was trained beside."""
+    problems = []
+    for split, files in now.items():
+        if files != then[split]:
+            changed = [f"{name} {digest[:12]}" for name, digest in files if [name, digest] not in then[split]]
+            before = [f"{name} {digest[:12]}" for name, digest in then[split] if [name, digest] not in files]
+            told = f"{', '.join(before) or 'in another order'} then, {', '.join(changed) or 'none of them'} now"
+            rule = f"the {split} files have changed since the training (sha256: {told}), so its rows cannot be told apart"
+            problems.append(Problem(rule, f"data set {dataset}"))
+    if problems:
+        raise DataError(*problems)
+
+
 def _records(
     artefact: Artefact, loaded: Loaded, source: Source, tasks: Sequence[str], rows: Mapping[Split, list[Row]]
 ) -> list[Record]:
@@ -61,7 +80,7 @@ def _records(
     targets: dict[str, KnownTarget] = {task: target_from_json(saved[task]) for task in tasks}
     trunk = artefact.blueprint.tasks[tasks[0]].path[0].module
     longest = artefact.blueprint.modules[trunk].options["max_length"]
-    prepared = Prepared(source, rows, targets, {}, ())
+    prepared = Prepared(source, rows, targets, {})
     datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
     engine = Engine(loaded.recipe.training)
     return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine)

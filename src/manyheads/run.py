@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
-from manyheads.artefact import save_artefact
+from manyheads.artefact import KIND, save_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.card import card
 from manyheads.config.dump import dump, schema_text
@@ -28,80 +30,23 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
-from manyheads.facts import check_same, fingerprint
-from manyheads.journal import Journal, dumps, number
+from manyheads.facts import changed_rates, check_same, fingerprint
+from manyheads.folder import verify
+from manyheads.journal import Clock, Journal, dumps, number
 from manyheads.task.base import Task
+from manyheads.train.advice import advise
 from manyheads.train.baseline import majority
 from manyheads.train.checkpoint import Checkpoint, Checkpoints, checkpoint_bytes, require_space
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
+from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.loop import Progress, State, steps_in, train
 from manyheads.train.optim import make_optimizer
 from manyheads.train.signals import Stop, graceful
 from manyheads.types import Record
 
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run is ready. `resumed` is the step it continues from, 0 for a fresh one; `complete`: nothing is left to do."""
-
-    folder: Path
-    steps: int
-    resumed: int
-    assembly: Assembly
-    warnings: Sequence[str] = ()
-    complete: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """Scores on the dev rows (`better`: tasks that improved, and whether the whole did), or on the test rows at the end."""
-
-    step: int
-    records: Sequence[Record]
-    better: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A checkpoint, or at the end the artefact, lies at `path`."""
-
-    step: int
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class NotSaved:
-    """A checkpoint could not be written; the ones before it are intact and the run goes on."""
-
-    step: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retired:
-    """A task has left the mixture, its patience spent."""
-
-    step: int
-    task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The run is complete. `why` is `steps`, `patience` or `done` (nothing was left to do)."""
-
-    folder: Path
-    artefact: Path
-    step: int
-    best: int
-    records: Sequence[Record]
-    why: str
-
-
 log = logging.getLogger(__name__)
-
-Event: TypeAlias = Started | Progress | Evaluated | Saved | NotSaved | Retired | Finished
 
 
 @dataclass(slots=True)
@@ -136,8 +81,8 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     engine = Engine(loaded.recipe.training)
     folder = output_folder(loaded)
     require_space(folder, 0)  # before data are read, which may take long
-    assembly = assemble(loaded, Cache())
     with graceful() as stop:
+        assembly = _assemble(loaded, stop)
         session = _Session(loaded, folder, assembly, engine, fresh)
         warnings = (*loaded.warnings, *session.warnings)
         yield Started(folder, session.steps, session.state.step, assembly, warnings, session.complete)
@@ -148,6 +93,23 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
         yield session.finish(why)
 
 
+def again(loaded: Loaded) -> str:
+    """The command that continues a run, as it was typed."""
+    words = [str(loaded.path), *loaded.overrides] if loaded.path else ["the recipe"]
+    return f"the same command continues it: manyheads train {shlex.join(words)}"
+
+
+def _assemble(loaded: Loaded, stop: Stop) -> Assembly:
+    try:
+        with stop.at_once():
+            return assemble(loaded, Cache())
+    except KeyboardInterrupt as error:
+        if stop.requested is None:  # outside the main thread, or a second Ctrl-C
+            raise
+        rule = f"stopped by {stop.requested} while data were read; what an earlier run saved is intact"
+        raise Interrupted(Problem(rule, remedy=again(loaded))) from error
+
+
 class _Session:
     """One run in one process."""
 
@@ -155,7 +117,6 @@ class _Session:
         self.loaded, self.folder, self.assembly, self.engine = loaded, folder, assembly, engine
         self.recipe: Recipe = loaded.recipe
         self.spec = self.recipe.training
-        self.again = f"the same command continues it: manyheads train {loaded.path}"
         self.model = assembly.blueprint.build(self.recipe.seed).to(engine.device)
         self.tasks: Mapping[str, Task] = self.model.tasks
         self.optimizer = make_optimizer(self.model, self.spec.optimizer)
@@ -168,10 +129,11 @@ class _Session:
         self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
         self.journal = Journal(folder / "records.jsonl")
         self.fingerprint = fingerprint(self.recipe, assembly.files, assembly.label_hashes)
-        self.warnings: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = advise(self.recipe, assembly, self.stream)
+        self.changes: tuple[str, ...] = ()
         self.journal_lines = 0
+        self.complete = False
         self._open(fresh)
-        self.complete = self.finished and self.artefact.is_dir()
 
     def _open(self, fresh: bool) -> None:
         """Continue from the newest good checkpoint, or begin."""
@@ -180,19 +142,39 @@ class _Session:
             remedy = "name another `output`, or leave --fresh out to continue"
             raise RecipeError(Problem("the output folder already holds a run", str(self.folder), remedy=remedy))
         if found is not None:
-            self.warnings = check_same(self.fingerprint, found.state["fingerprint"], self.folder)
-            self._restore(found)
+            self._continue(found)
+        self.complete = self.finished and self._artefact_is_good()
         if self.engine.main:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.finished and self.artefact.is_dir()):
+            if not self.complete:
                 self.journal.rewind(self.journal_lines)
             (self.folder / "recipe.yaml").write_text(self.loaded.text, encoding="utf-8")
             (self.folder / "resolved.yaml").write_text(self._resolved(self.folder), encoding="utf-8")
             (self.folder / "recipe.schema.json").write_text(schema_text(), encoding="utf-8")
-            facts = {"fingerprint": self.fingerprint}
+            facts = {"fingerprint": self.fingerprint, "changes": self.changes}
             self._quarantine()
             (self.folder / "run.json").write_text(dumps(facts) + "\n", encoding="utf-8")
         self.engine.wait()
+
+    def _continue(self, found: Checkpoint) -> None:
+        """Take a checkpoint over, unless the run was another one; rates may be new, and the change is kept on record."""
+        then = found.state["fingerprint"]
+        self.warnings += check_same(self.fingerprint, then, self.folder)
+        changed = tuple(f"after step {found.step}, {text}" for text in changed_rates(self.fingerprint, then))
+        self.warnings += tuple(f"{text}: the recipe alone does not repeat this run" for text in changed)
+        self._restore(found)
+        self.changes = (*found.state["changes"], *changed)
+
+    def _artefact_is_good(self) -> bool:
+        """Whether the artefact is there and whole; one that is damaged is written again, from the best checkpoint."""
+        if not self.artefact.is_dir():
+            return False
+        try:
+            verify(self.artefact, kind=KIND)
+        except ArtefactError as error:
+            self.warnings += (f"the artefact is damaged and is written again: {error}",)
+            return False
+        return True
 
     def _resolved(self, folder: Path) -> str:
         """The recipe with every default, naming its files from `folder`; training it again gives the same weights."""
@@ -220,10 +202,11 @@ class _Session:
     def train(self, stop: Stop) -> Iterator[Event]:
         """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
         saved = time.monotonic()
-        clock = _Clock(self.folder / "progress.jsonl", self.engine.main)
+        clock = Clock(self.folder / "progress.jsonl")
         for progress in self._steps():
             self.means.add(progress)
-            clock.tick(progress)
+            if self.engine.main:
+                clock.tick(sum(progress.rows.values()), _told(progress), progress.step == progress.steps)
             yield progress
             better: Sequence[str] = ()
             if self._due(progress):
@@ -246,7 +229,7 @@ class _Session:
         """Save, and say how to go on; what was due after this step has been done."""
         path = self.save()
         signal = stop.requested or "a signal to another process"
-        raise Interrupted(Problem(f"stopped by {signal} after step {step}; saved in {path}", remedy=self.again))
+        raise Interrupted(Problem(f"stopped by {signal} after step {step}; saved in {path}", remedy=again(self.loaded)))
 
     def _try_to_save(self, step: int) -> Saved | NotSaved:
         """A disk that is full now may have room at the next try; the run goes on."""
@@ -284,7 +267,8 @@ class _Session:
         better = self.follow.see(dev, self.tasks, step)
         if self.engine.main:
             self.journal.add(records)
-        return Evaluated(step, records, better)
+        undefined = [r.task for r in dev if r.metric == self.tasks[r.task].metric and math.isnan(r.value)]
+        return Evaluated(step, records, better, undefined)
 
     def _retire(self, step: int) -> Iterator[Retired]:
         """A data set leaves when all of its tasks have run out of patience."""
@@ -319,6 +303,7 @@ class _Session:
             "means": self.means.sums,
             "journal": self.journal.lines,
             "fingerprint": self.fingerprint,
+            "changes": list(self.changes),
             "finished": self.why != "steps" or self.state.step == self.steps,
             "why": self.why,
         }
@@ -350,12 +335,11 @@ class _Session:
         return best.step
 
     def _baselines(self, step: int) -> list[Record]:
-        """What the most frequent answer scores on the rows that judge each task: test rows, else dev rows."""
+        """What the most frequent answer scores on the rows that judge each task."""
         found = []
         for name, data in self.assembly.train.items():
-            held_out = self.assembly.test.get(name) or self.assembly.dev.get(name)
-            if held_out is not None:
-                found += [r for task in data.tasks for r in majority(self.tasks[task], data, [held_out], step)]
+            held_out = [part[name] for part in (self.assembly.dev, self.assembly.test) if name in part]
+            found += [r for task in data.tasks for r in majority(self.tasks[task], data, held_out, step)]
         return found
 
     def _texts(self, best: int) -> dict[str, str]:
@@ -363,35 +347,20 @@ class _Session:
         last = [r for r in records if r.split == "test" or (r.split == "dev" and r.step == best)]
         steps = f"{self.state.step}, the best of them {best}"
         facts = {"seed": str(self.recipe.seed), "steps": steps, **self.fingerprint["environment"]}
+        if self.changes:
+            facts["changed on the way"] = "; ".join(self.changes)
         name = self.loaded.path.stem if self.loaded.path else "manyheads model"
         return {
             "recipe.yaml": self.loaded.text,
             "resolved.yaml": self._resolved(self.artefact),
             "labels.json": dumps(self.assembly.labels) + "\n",
+            "data.json": dumps(self.assembly.origin) + "\n",
             "records.jsonl": self.journal.path.read_text(encoding="utf-8") if self.journal.path.exists() else "",
             "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, facts),
         }
 
 
-class _Clock:
-    """Writes a line of progress.jsonl every ten seconds: step, losses, rows a second."""
-
-    def __init__(self, path: Path, writes: bool) -> None:
-        self.path, self.writes = path, writes
-        self.since, self.rows = time.monotonic(), 0
-
-    def tick(self, progress: Progress) -> None:
-        self.rows += sum(progress.rows.values())
-        now = time.monotonic()
-        if not self.writes or (now - self.since < 10 and progress.step < progress.steps):
-            return
-        line = {
-            "step": progress.step,
-            "losses": {t: number(v) for t, v in progress.losses.items()},
-            "rate": progress.rate,
-            "norm": number(progress.norm),
-            "rows_per_second": round(self.rows / max(now - self.since, 1e-9), 1),
-        }
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(dumps(line) + "\n")
-        self.since, self.rows = now, 0
+def _told(progress: Progress) -> dict[str, Any]:
+    """What progress.jsonl keeps of a step."""
+    losses = {task: number(value) for task, value in progress.losses.items()}
+    return {"step": progress.step, "losses": losses, "rate": progress.rate, "norm": number(progress.norm)}

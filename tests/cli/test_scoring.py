@@ -61,6 +61,16 @@ def test_a_file_that_is_gone_leaves_its_task_out(command: Command, moved: Path) 
     assert {key.split("/")[0] for key in json.loads(out)["scores"]} == {"likeness", "names"}
 
 
+def test_rows_that_were_added_since_leave_the_task_out(command: Command, moved: Path) -> None:
+    """They would draw the split anew, and rows that the model was trained on would be scored."""
+    with (moved / "mood.csv").open("a") as file:
+        file.write("the film at rome good,up\n")
+    code, out, err = command("evaluate", "run", "--json")
+    assert code == 0
+    assert {key.split("/")[0] for key in json.loads(out)["scores"]} == {"likeness", "names"}
+    assert "left out: data set mood: the train files have changed since the training" in err
+
+
 def test_no_file_at_all(command: Command, moved: Path) -> None:
     for name in ("mood.csv", "pairs.jsonl", "names.conll"):
         (moved / name).unlink()

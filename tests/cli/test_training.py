@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from manyheads.cli.training import _tell, last_scores, print_scores, values_of
-from manyheads.run import Evaluated, NotSaved, Retired, Saved
+from manyheads.train.events import Evaluated, NotSaved, Retired, Saved
 from manyheads.types import Record
 
 Command = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,8 @@ from manyheads.metrics import METRICS
 from manyheads.nn.build import MODULES
 from manyheads.predict import Predictor
 from manyheads.registry import Registry
-from manyheads.run import Finished, run
+from manyheads.run import run
+from manyheads.train.events import Finished
 from manyheads.task.base import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -54,6 +54,15 @@ def test_the_average_counts_lower_metrics_as_negative() -> None:
     assert follow.see(records(3, mood=0.6, stars=2.0), TASKS, 3) == ["mood"]
 
 
+def test_an_average_with_an_undefined_score_is_not_compared_and_costs_no_patience() -> None:
+    follow = Follow()
+    follow.see(records(1, mood=0.5, stars=1.0), TASKS, 1)
+    assert follow.see(records(2, mood=math.nan, stars=0.1), TASKS, 2) == ["stars"]
+    assert (follow.best[WHOLE].step, follow.best[WHOLE].waited, follow.best["mood"].waited) == (1, 0, 0)
+    assert follow.see(records(3, mood=0.4, stars=1.0), TASKS, 3) == []
+    assert (follow.best[WHOLE].waited, follow.stop(1)) == (1, True)
+
+
 def test_a_score_that_is_undefined_is_never_the_best() -> None:
     follow = Follow()
     assert follow.see(records(1, mood=math.nan), TASKS, 1) == []

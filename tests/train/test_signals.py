@@ -45,6 +45,22 @@ def test_the_first_signal_is_only_noted(number: signal.Signals) -> None:
     assert (stop.requested, steps) == (number.name, 3)
 
 
+@pytest.mark.parametrize("number", NUMBERS)
+def test_at_once_a_signal_interrupts_and_its_name_is_known(number: signal.Signals) -> None:
+    with graceful() as stop:
+        with pytest.raises(KeyboardInterrupt), stop.at_once():
+            signal.raise_signal(number)
+        assert stop == Stop(number.name)
+
+
+def test_after_the_block_a_signal_is_a_wish_again() -> None:
+    with graceful() as stop:
+        with stop.at_once():
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested == "SIGTERM"
+
+
 @pytest.mark.parametrize("first", NUMBERS)
 def test_a_second_ctrl_c_interrupts(first: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), graceful() as stop:  # noqa: PT012

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from manyheads.api import load_recipe
 from manyheads.cli.console import Ticker, note, print_json, print_table, printable, score, warn
+from manyheads.errors import listed
 from manyheads.journal import number
-from manyheads.run import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started, run
+from manyheads.run import run
 from manyheads.train.baseline import SUFFIX
+from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
+from manyheads.train.follow import WHOLE
 from manyheads.train.loop import Progress
 from manyheads.types import Record
 
@@ -40,7 +43,9 @@ def _tell(event: Event) -> None:
         shown = [
             f"{printable(r.task)} {r.metric} {score(r.value)}" for r in event.records if r.split == "dev" and r.metric != "loss"
         ]
-        note(f"step {event.step}: {', '.join(shown) or 'no dev rows'}{'  (best so far)' if '*' in event.better else ''}")
+        note(f"step {event.step}: {', '.join(shown) or 'no dev rows'}{'  (best so far)' if WHOLE in event.better else ''}")
+        if event.undefined:
+            warn(f"step {event.step}: not compared with other steps, the metric is undefined for {listed(event.undefined)}")
     elif isinstance(event, Retired):
         note(f"step {event.step}: {printable(event.task)} leaves the mixture, its patience is spent")
     elif isinstance(event, NotSaved):

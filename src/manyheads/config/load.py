@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Loaded:
 
     `path` and `text` are the file as given; for plain values `path` is None and `text` the dump. `data` is the resolved tree
     of plain values: extended, overridden, defaults merged, which is why neither `extends` nor `defaults` is in it.
-    `warnings` are sentences about what has no effect.
+    `warnings` are sentences about what has no effect; `overrides` what was set beside the file.
     """
 
     recipe: Recipe
@@ -41,6 +42,7 @@ class Loaded:
     data: dict[str, Any]
     warnings: tuple[str, ...]
     root: Node
+    overrides: tuple[str, ...] = ()
 
     def where(self, path: KeyPath) -> str:
         """Where a value comes from: `file:line:column`, `override 'a.b=c'`, either after `defaults `, or `not given`.
@@ -60,7 +62,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), plugins: Plugin
     source = read_source(path)
     root = apply_overrides(_extended(source.root, Path(path)), overrides)
     root, recipe, warnings = _resolved(root, plugins or {})
-    return Loaded(recipe, Path(path), source.text, root.plain(), warnings, root)
+    return Loaded(recipe, Path(path), source.text, root.plain(), warnings, root, tuple(overrides))
 
 
 def recipe_from(data: Mapping[str, Any], plugins: Plugins | None = None) -> Loaded:
@@ -88,9 +90,19 @@ def _extended(root: Node, path: Path) -> Node:
     base = read_source(file).root
     further = base.child("extends")
     if further is not None:
-        remedy = f"It is extended at {extends.place}; write both into one file."
+        if circle := _circle(path, file, further.value):
+            raise RecipeError(Problem(f"recipes extend each other in a circle: {circle}", extends.place, extends.raw))
+        remedy = f"it is extended at {extends.place}; write both into one file"
         raise RecipeError(Problem("a recipe that is extended cannot extend another", further.key, further.raw, remedy=remedy))
     return overlay(base, root).without(("extends",))
+
+
+def _circle(path: Path, file: Path, further: Any) -> str:
+    """How a recipe comes back to itself, where `path` extends `file` and that one `further`; empty where none does."""
+    chain = [path, file, *([file.parent / further] if isinstance(further, str) else [])]
+    seen = [os.path.abspath(recipe) for recipe in chain]
+    last = next((i for i, recipe in enumerate(seen) if recipe in seen[:i]), None)
+    return "" if last is None else " -> ".join(os.path.normpath(recipe) for recipe in chain[seen.index(seen[last]) : last + 1])
 
 
 def _resolved(root: Node, plugins: Plugins) -> tuple[Node, Recipe, tuple[str, ...]]:

@@ -23,8 +23,10 @@ class Best:
     waited: int = 0
 
     def see(self, value: float, step: int, higher: bool) -> bool:
-        """Take a new value in; True when it is better. NaN never is."""
-        better = not math.isnan(value) and (self.value is None or (value > self.value if higher else value < self.value))
+        """Take a new value in; True when it is better. NaN, an undefined value, is neither better nor worse."""
+        if math.isnan(value):
+            return False
+        better = self.value is None or (value > self.value if higher else value < self.value)
         if better:
             self.value, self.step, self.waited = value, step, 0
         else:
@@ -42,7 +44,8 @@ class Follow:
     def see(self, records: Sequence[Record], tasks: Mapping[str, Task], step: int) -> list[str]:
         """Names that got better: tasks, and WHOLE when the selection did.
 
-        The average is over each task's own metric, a metric where lower is better counted negative.
+        The average is over each task's own metric, a metric where lower is better counted negative. It is undefined where
+        one of them is: the average of the others could not be compared with that of other steps.
         """
         signed: dict[str, float] = {}
         better = []

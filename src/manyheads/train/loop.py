@@ -29,6 +29,7 @@ from manyheads.train.optim import factor, set_rate
 
 _SHOWN = 16  # rows that a message names
 _SKIPS = 10  # steps in a row whose gradient may overflow before the run stops
+_LOWER = "lower `training.optimizer.lr` or `training.clip` and run the same command again"
 
 
 @dataclass(slots=True)
@@ -221,15 +222,14 @@ class _Update:
                 draws = [d for draws in step.rounds for d in draws if task in self.datasets[d.dataset].tasks]
                 rows = "; ".join(_told(self.datasets[d.dataset], d.rows.tolist()[:_SHOWN]) for d in draws)
                 rule = f"the loss of task {task!r} is {total} in step {number}, on {rows}"
-                remedy = "the step was not taken; resume from the last checkpoint with a lower learning rate"
-                raise NumericsError(Problem(rule, remedy=remedy))
+                raise NumericsError(Problem(rule, remedy=f"the step was not taken; {_LOWER}"))
         return means
 
     def _count_bad(self, skipped: bool, number: int) -> None:
         self.bad = self.bad + 1 if skipped else 0
         if self.bad == _SKIPS:
             rule = f"the gradient was not finite in {_SKIPS} steps in a row, the last of them step {number}"
-            raise NumericsError(Problem(rule, remedy="lower the learning rate, or train in fp32"))
+            raise NumericsError(Problem(rule, remedy=f"{_LOWER}, or train in fp32"))
 
 
 def _told(data: Dataset, rows: Sequence[int]) -> str:

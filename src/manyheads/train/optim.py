@@ -15,20 +15,22 @@ from manyheads.nn.trunk import Trunk
 
 
 def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> Optimizer:
-    """Groups by learning rate (pretrained or not) and weight decay (none for biases, norms and other vectors).
+    """Groups by what is pretrained and what decays (no biases, norms and other vectors), the same whatever the rates are.
 
     Each group keeps its peak under `peak`. Raises RecipeError when nothing can be trained.
     """
     pretrained = {id(p) for m in model.modules() if isinstance(m, Trunk) for p in m.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            peak = spec.lr if id(parameter) in pretrained or spec.head_lr is None else spec.head_lr
-            decay = spec.weight_decay if parameter.dim() > 1 else 0.0
-            groups.setdefault((peak, decay), []).append(parameter)
+            groups.setdefault((id(parameter) in pretrained, parameter.dim() > 1), []).append(parameter)
     if not groups:
         raise RecipeError("nothing can be trained: every parameter is frozen")
-    named = [{"params": members, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), members in groups.items()]
+    head = spec.lr if spec.head_lr is None else spec.head_lr
+    named = []
+    for (loaded, decays), members in groups.items():
+        peak = spec.lr if loaded else head
+        named.append({"params": members, "lr": peak, "peak": peak, "weight_decay": spec.weight_decay if decays else 0.0})
     if spec.name == "sgd":
         return torch.optim.SGD(named, momentum=spec.momentum)
     rule = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam

@@ -1,6 +1,8 @@
 """SIGTERM and Ctrl-C as a wish that the loop sees at the end of a step, so that a run saves before it leaves.
 
 with graceful() as stop:
+    with stop.at_once():
+        read data                        # KeyboardInterrupt, since there is nothing to save yet
     for progress in train(...):
         if stop.requested: save and leave
 """
@@ -22,6 +24,16 @@ class Stop:
     """`requested` is the name of the signal that came, such as SIGTERM, or None."""
 
     requested: str | None = None
+    immediate: bool = False
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While the block runs, a signal raises KeyboardInterrupt, for work that leaves nothing to save."""
+        self.immediate = True
+        try:
+            yield
+        finally:
+            self.immediate = False
 
 
 @contextmanager
@@ -41,6 +53,8 @@ def graceful() -> Iterator[Stop]:
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.requested is None:
             stop.requested = signal.Signals(number).name
+            if stop.immediate:
+                raise KeyboardInterrupt
             return
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         signal.raise_signal(number)

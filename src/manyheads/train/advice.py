@@ -1,0 +1,46 @@
+"""What a user should hear before a run begins: what it leaves out, what it never trains, what nothing will judge."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from manyheads.assemble import Assembly
+from manyheads.config.recipe import Recipe
+from manyheads.data.stream import Position, Stream
+from manyheads.errors import Problem, RecipeError
+from manyheads.train.loop import rounds_in
+
+
+def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...]:
+    """Sentences for warnings. RecipeError where `training.select` names a task that has no dev rows to select by."""
+    told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
+    for name, cut in assembly.cut.items():
+        if cut:
+            share = cut / max(assembly.rows[name]["train"], 1)
+            told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
+    told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
+    return (*told, *_unjudged(recipe, assembly))
+
+
+def _untrained(recipe: Recipe, stream: Stream) -> list[str]:
+    """Data sets that no draw of the whole run is from; looks no further than the first draw of the last of them."""
+    waiting = dict.fromkeys(stream.names)
+    for draws, _ in islice(stream.rounds(Position.start(stream.names)), rounds_in(stream, recipe.training)):
+        for draw in draws:
+            waiting.pop(draw.dataset, None)
+        if not waiting:
+            break
+    return list(waiting)
+
+
+def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:
+    judged = {t for data in assembly.dev.values() for t in data.tasks if data.items(t).any()}
+    without = [task for task in recipe.tasks if task not in judged]
+    select = recipe.training.select
+    if select in without:
+        rule = "the task that chooses the best step has no labelled dev rows"
+        remedy = "give it `dev` files or `split: {dev: 0.1}`, or select by another task"
+        raise RecipeError(Problem(rule, "training.select", select, remedy=remedy))
+    if not judged:
+        return ["no task has labelled dev rows: nothing chooses the best step, and the last one is kept"]
+    return [f"{task}: no labelled dev rows, so it has no say in which step is the best" for task in without]

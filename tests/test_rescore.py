@@ -1,0 +1,87 @@
+"""A saved model scored on its own data, which must be the same data, and on other files."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from manyheads.api import load_recipe
+from manyheads.artefact import Artefact, load_artefact
+from manyheads.config.load import Loaded
+from manyheads.errors import DataError, RecipeError
+from manyheads.folder import read_json
+from manyheads.rescore import rescore, rescore_file
+
+
+@pytest.fixture
+def moved(trained: Path, place: Path) -> Path:
+    """A copy of the trained folder."""
+    return Path(shutil.copytree(trained, place / "moved"))
+
+
+def opened(folder: Path) -> tuple[Artefact, Loaded]:
+    artefact = load_artefact(folder / "run" / "artefact")
+    return artefact, load_recipe(artefact.folder / "resolved.yaml")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_artefact_knows_its_data(moved: Path) -> None:
+    data = read_json(moved / "run" / "artefact" / "data.json")
+    files = {"mood": "mood.csv", "likeness": "pairs.jsonl", "names": "names.conll"}
+    assert data == {name: {"train": [[file, digest(moved / file)]]} for name, file in files.items()}
+
+
+def test_all_tasks_on_the_rows_that_were_set_aside(moved: Path) -> None:
+    records, missed = rescore(*opened(moved))
+    assert missed == []
+    assert {(r.task, r.split) for r in records} == {(t, s) for t in ("mood", "likeness", "names") for s in ("dev", "test")}
+
+
+def test_a_changed_file_is_told_with_both_hashes_and_not_scored(moved: Path) -> None:
+    """A row more draws the split anew: rows that the model was trained on would be scored."""
+    before = digest(moved / "mood.csv")
+    with (moved / "mood.csv").open("a") as file:
+        file.write("the film at rome good,up\n")
+    records, [missed] = rescore(*opened(moved))
+    assert {r.task for r in records} == {"likeness", "names"}
+    assert f"mood.csv {before[:12]} then, mood.csv {digest(moved / 'mood.csv')[:12]} now" in missed
+
+
+def test_a_renamed_file_is_another_one(moved: Path) -> None:
+    """Lots are drawn with the files' names."""
+    (moved / "mood.csv").rename(moved / "moods.csv")
+    other = moved / "run" / "other"
+    other.mkdir()
+    text = (moved / "run" / "artefact" / "resolved.yaml").read_text().replace("mood.csv", "moods.csv")
+    (other / "resolved.yaml").write_text(text)
+    artefact, _ = opened(moved)
+    records, [missed] = rescore(artefact, load_recipe(other / "resolved.yaml"))
+    assert {r.task for r in records} == {"likeness", "names"}
+    assert "mood.csv" in missed
+
+
+def test_no_data_set_as_it_was_is_an_error(moved: Path) -> None:
+    for name in ("mood.csv", "pairs.jsonl", "names.conll"):
+        (moved / name).write_bytes((moved / name).read_bytes() * 2)
+    with pytest.raises(DataError) as caught:
+        rescore(*opened(moved))
+    assert len(caught.value.problems) == 4
+    assert "--data task=file" in caught.value.problems[-1].remedy
+
+
+def test_a_file_of_its_own(moved: Path) -> None:
+    (moved / "more.csv").write_text("text,label\nthe film at rome good,up\nthe song at oslo bad,down\n")
+    records = rescore_file(*opened(moved), "mood", str(moved / "more.csv"))
+    assert {(r.task, r.dataset, r.split) for r in records} == {("mood", "mood", "more.csv")}
+
+
+def test_an_unknown_task_is_named_with_the_nearest(moved: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        rescore_file(*opened(moved), "moods", "x.csv")
+    assert caught.value.problems[0].nearest == "mood"

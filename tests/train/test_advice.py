@@ -1,0 +1,79 @@
+"""What is said before a run begins; `check` and `train` say the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from manyheads.api import load_recipe
+from manyheads.assemble import assemble
+from manyheads.data.stream import Stream
+from manyheads.errors import RecipeError
+from manyheads.train.advice import advise
+
+
+def advice(recipe: Path, *overrides: str) -> tuple[str, ...]:
+    loaded = load_recipe(recipe, overrides)
+    assembly = assemble(loaded)
+    lengths = {name: data.lengths for name, data in assembly.train.items()}
+    training = loaded.recipe.training
+    return advise(loaded.recipe, assembly, Stream(lengths, loaded.recipe.mixture, training.batch, loaded.recipe.seed))
+
+
+def without_dev(recipe: Path, task: str) -> None:
+    lines = recipe.read_text().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if line.startswith(f"  {task}:"))
+    split = next(i for i in range(place, len(lines)) if "split: {dev: 0.2, test: 0.2}" in lines[i])
+    lines[split] = lines[split].replace("split: {dev: 0.2, test: 0.2}", "split: {test: 0.2}")
+    recipe.write_text("".join(lines))
+
+
+def test_nothing_to_say(recipe: Path) -> None:
+    assert advice(recipe) == ()
+
+
+def test_rows_that_are_cut_or_left_out(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("train: mood.csv", "bad_rows: skip, train: mood.csv"))
+    with (recipe.parent / "mood.csv").open("a") as file:
+        file.write("one,two,three\n")
+    (recipe.parent / "pairs.jsonl").write_text(json.dumps({"one": "a cat " * 9, "two": "a dog", "score": 1}) + "\n")
+    recipe.write_text(recipe.read_text().replace("label: score, split: {dev: 0.2, test: 0.2}", "label: score"))
+    bad, cut, _ = advice(recipe, "modules.encoder.max_length=12")
+    assert bad == "mood: bad rows are left out (1)"
+    assert cut == "likeness: 1 training rows (100%) are longer than the limit and are cut"
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_data_set_that_no_step_trains(recipe: Path, steps: int) -> None:
+    found = advice(recipe, "mixture.sampling=round_robin", f"training.steps={steps}")
+    assert [text.partition(":")[0] for text in found] == ["likeness", "names"][steps - 1 :]
+    assert all("no step trains it" in text for text in found)
+
+
+def test_a_task_without_dev_rows_has_no_say(recipe: Path) -> None:
+    without_dev(recipe, "names")
+    assert advice(recipe) == ("names: no labelled dev rows, so it has no say in which step is the best",)
+
+
+def test_dev_rows_without_labels_are_none(recipe: Path) -> None:
+    rows = [f"the film at rome,{'' if i < 40 else 'up'}" for i in range(60)]
+    (recipe.parent / "dev.csv").write_text("text,label\n" + "\n".join(row for row in rows if row.endswith(",")) + "\n")
+    without_dev(recipe, "mood")
+    recipe.write_text(recipe.read_text().replace("train: mood.csv", "train: mood.csv, missing: [''], dev: dev.csv"))
+    assert advice(recipe) == ("mood: no labelled dev rows, so it has no say in which step is the best",)
+
+
+def test_no_dev_rows_at_all(recipe: Path) -> None:
+    for task in ("mood", "likeness", "names"):
+        without_dev(recipe, task)
+    assert advice(recipe) == ("no task has labelled dev rows: nothing chooses the best step, and the last one is kept",)
+
+
+def test_the_selecting_task_must_have_dev_rows(recipe: Path) -> None:
+    without_dev(recipe, "names")
+    assert len(advice(recipe, "training.select=mood")) == 1
+    with pytest.raises(RecipeError) as caught:
+        advice(recipe, "training.select=names")
+    assert (caught.value.problems[0].place, caught.value.problems[0].value) == ("training.select", "names")
