@@ -23,9 +23,9 @@ from manyheads.nn.build import MODULES
 from manyheads.ports import Port, Ports
 from manyheads.predict import Predictor
 from manyheads.run import run
-from manyheads.train.events import Finished
 from manyheads.task.base import TASKS, Task
 from manyheads.task.classification import Classification
+from manyheads.train.events import Finished
 from manyheads.types import Place, Row, States
 
 CPU = {"device": "cpu"}

@@ -21,8 +21,8 @@ from manyheads.nn.build import MODULES
 from manyheads.predict import Predictor
 from manyheads.registry import Registry
 from manyheads.run import run
-from manyheads.train.events import Finished
 from manyheads.task.base import TASKS
+from manyheads.train.events import Finished
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
