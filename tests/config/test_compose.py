@@ -112,7 +112,7 @@ def test_a_key_given_twice_shows_both_lines() -> None:
         ("a:\t1", "f:1:3", "a tab cannot"),
         ("a: \x01", "f:1:4", "control character"),
         ('a: 1\nb: "\x00"', "f:2:5", "control character"),
-        ("{ // c\n 'a': 1}", "f:2:5", "Comments begin with #"),
+        ("{ // c\n 'a': 1}", "f:2:5", "comments begin with #"),
         ("a: b: c", "f:1:5", "mapping values are not allowed here"),
         ("a: [1", "f:1:6", "from line 1"),
         ("a: 'x", "f:1:6", "unexpected end of stream"),

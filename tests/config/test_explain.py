@@ -22,7 +22,7 @@ def one(text: str) -> str:
         # unknown keys
         ("name: minilm", "name: minilm, frez: true", "2:45: `modules.encoder` has no key of this name; found 'frez'"),
         ("label: mood", "lable: mood", "7:29: `tasks.mood.data` has no key of this name; found 'lable'; did you mean 'label'?"),
-        ("label: mood", "labels: [a]", "'labels' belongs to tasks.mood.labels (type classification or multilabel or tagging)."),
+        ("label: mood", "labels: [a]", "'labels' belongs to tasks.mood.labels (type classification or multilabel or tagging)"),
         (
             "path: [encoder]\n    data: {train: n",
             "path: [{modul: encoder, module: encoder}]\n    data: {train: n",
@@ -31,8 +31,7 @@ def one(text: str) -> str:
         (
             "tasks:",
             "epochs: 3\ntasks:",
-            "3:1: the top level of the recipe has no key of this name; found 'epochs'\n"
-            "    'epochs' belongs to training.epochs.",
+            "3:1: the top level of the recipe has no key of this name; found 'epochs'\n    'epochs' belongs to training.epochs",
         ),
         # missing keys
         (", name: minilm", "", "2:3: `modules.encoder` needs the key 'name'"),
@@ -44,7 +43,7 @@ def one(text: str) -> str:
         ),
         # wrong types
         ("train: mood.csv", "train: 3", "7:19: `tasks.mood.data.train` must be text or a list; found '3'"),
-        ("train: mood.csv", "train: [a, 3]", "7:23: `tasks.mood.data.train.1` must be text; found '3'\n    Put it in quotes"),
+        ("train: mood.csv", "train: [a, 3]", "7:23: `tasks.mood.data.train.1` must be text; found '3'\n    put it in quotes"),
         ("train: mood.csv", "train: {a: b}", '`tasks.mood.data.train` must be text or a list; found \'{"a": "b"}\''),
         (
             "path: [encoder]\n    data: {train: n",
@@ -57,9 +56,9 @@ def one(text: str) -> str:
             "10:11: `tasks.names.path` must be a list",
         ),
         ("  encoder: {type: pretrained, name: minilm}", "  encoder: minilm", "2:12: `modules.encoder` must be a mapping"),
-        ("name: minilm", "name: minilm, freeze: yes", "must be true or false; found 'yes'\n    YAML 1.2 writes true."),
+        ("name: minilm", "name: minilm, freeze: yes", "must be true or false; found 'yes'\n    YAML 1.2 writes true"),
         ("name: minilm", "name: minilm, freeze: 1", "must be true or false; found '1'"),
-        ("name: minilm", "name: minilm, max_length: '8'", "must be a whole number; found '8'\n    Write it without quotes."),
+        ("name: minilm", "name: minilm, max_length: '8'", "must be a whole number; found '8'\n    write it without quotes"),
         ("name: minilm", "name: minilm, max_length: 8.0", "must be a whole number; found '8.0'"),
         ("name: minilm", "name: minilm, max_length: true", "must be a whole number; found 'true'"),
         ("name: minilm", "name: minilm, max_length: null", "must be a whole number; found 'null'"),

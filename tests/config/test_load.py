@@ -93,7 +93,10 @@ def test_overrides_lie_over_both(load: Load, small: str) -> None:
         ("extends: [a, b]", "recipe.yaml:1:10: `extends` must be the path of one recipe"),
         ("extends: 3", "recipe.yaml:1:10: `extends` must be the path of one recipe; found '3'"),
         ("extends: base.yaml", "base.yaml:1:1: a recipe that is extended cannot extend another; found 'more.yaml'"),
-        ("extends: recipe.yaml", "recipe.yaml:1:1: a recipe that is extended cannot extend another; found 'recipe.yaml'"),
+        (
+            "extends: recipe.yaml",
+            "recipe.yaml:1:10: recipes extend each other in a circle: recipe.yaml -> recipe.yaml; found 'recipe.yaml'",
+        ),
         ("extends: .", "recipe.yaml:1:10: `extends` names a file that is not there"),
     ],
 )
@@ -101,6 +104,27 @@ def test_extends_that_cannot_be_followed(load: Load, refused: Refused, small: st
     load(small)
     base("extends: more.yaml\n")
     assert refused(f"{line}\n{small}").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("further", "circle"),
+    [
+        ("../recipe.yaml", "recipe.yaml -> bases/base.yaml -> recipe.yaml"),
+        ("base.yaml", "bases/base.yaml -> bases/base.yaml"),
+        ("../bases/base.yaml", "bases/base.yaml -> bases/base.yaml"),
+    ],
+)
+def test_a_circle_of_recipes_is_told_file_by_file(refused: Refused, small: str, further: str, circle: str) -> None:
+    base(f"extends: {further}\n", "bases/base.yaml")
+    assert refused(f"extends: bases/base.yaml\n{small}") == (
+        f"recipe.yaml:1:10: recipes extend each other in a circle: {circle}; found 'bases/base.yaml'"
+    )
+
+
+@pytest.mark.parametrize("further", ["[base.yaml]", "3", "{a: b}"])
+def test_what_an_extended_recipe_extends_may_be_no_name(refused: Refused, small: str, further: str) -> None:
+    base(f"extends: {further}\n")
+    assert "cannot extend another" in refused(f"extends: base.yaml\n{small}")
 
 
 # Python -------------------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_the_schema_types_what_an_override_wrote(load: Load, small: str) -> None
 
 
 def test_a_number_in_the_file_is_not_taken_for_text(refused: Refused, small: str) -> None:
-    assert "recipe.yaml:1:9: `output` must be text; found '007'\n    Put it in quotes: \"007\"." in refused(
+    assert "recipe.yaml:1:9: `output` must be text; found '007'\n    put it in quotes: \"007\"" in refused(
         "output: 007\n" + small
     )
 
@@ -136,7 +136,7 @@ def test_a_number_in_the_file_is_not_taken_for_text(refused: Refused, small: str
         ("training.epoch=3", "`training` has no key of this name; found 'epoch'; did you mean 'epochs'?"),
         ("training.epochs=3.5", "`training.epochs` must be a whole number; found '3.5'"),
         ("training.epochs=", "`training.epochs` must be a whole number; found ''"),
-        ("training.lr=1", "found 'lr'\n    'lr' belongs to training.optimizer.lr."),
+        ("training.lr=1", "found 'lr'\n    'lr' belongs to training.optimizer.lr"),
         ("tasks.mood.path.encoder=encodr", "no module has this name; there are 'encoder'; found 'encodr'"),
         ("tasks.new={type: regression}", "`tasks.new.data` has no rows to train on"),
         ("tasks.ä={type: regression}", "the name 'ä' in `tasks` must be at most 64 letters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.data.encode import InputSpec, encode
+from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.labels import LabelMap
 from manyheads.data.targets import ClassTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError
@@ -127,6 +128,37 @@ def test_no_example_comes_from_a_chunk_with_a_bad_row(make_rows: MakeRows, lette
     examples = encode(make_rows(text=["a", None]), TEXT, letters, {}, 16)
     with pytest.raises(DataError):
         next(examples)
+
+
+def test_sift_parts_rows_that_hold_from_rows_with_the_rule_they_break(make_rows: MakeRows) -> None:
+    rows = make_rows(text=["a", 3, "b", ..., "c"], label=["x", "x", "z", "y", None], score=[None, 1, 1, 1, "2"])
+    good, bad = sift(rows, TEXT, {**LABEL, "n": NumberTarget("n", "score", high=2)})
+    assert good == [rows[0], rows[4]]
+    assert [(str(row.place), row.rule) for row in bad] == [
+        ("data.csv:3", "column 'text' must be text, not a number; found '3'"),
+        ("data.csv:4", "task t: the label is not in the schema; found 'z'"),
+        ("data.csv:5", "the row has no column 'text'"),
+    ]
+    assert json.loads(bad[1].sample) == {"text": "b", "label": "z", "score": 1}
+
+
+def test_sift_needs_the_columns(make_rows: MakeRows) -> None:
+    with pytest.raises(DataError, match="task t: no such column"):
+        sift(make_rows(text=["a"], lable=["x"]), TEXT, LABEL)
+
+
+CELLS = st.one_of(st.none(), st.sampled_from(["x", "y", "z", ""]), st.integers(0, 1), st.floats(0, 1), st.lists(st.just("x")))
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6))
+def test_what_sift_leaves_is_encoded_and_what_it_takes_is_not(letters: Tokenizer, cells: list[tuple[Any, Any]]) -> None:
+    rows = [Row({"text": a, "label": b}, Place("f", i)) for i, (a, b) in enumerate(cells)]
+    good, bad = sift(rows, TEXT, LABEL)
+    if good:
+        assert len(list(encode(good, TEXT, letters, LABEL, 16))) == len(good)
+    if bad:
+        assert {p.place for p in problems(rows, TEXT, letters, LABEL)} == {str(r.place) for r in bad}
+    assert sorted([*(r.place.line for r in good), *(r.place.line for r in bad)]) == list(range(len(rows)))
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=5))

@@ -160,6 +160,24 @@ def test_variants_in_case_space_and_unicode_form_are_flagged(variant: str) -> No
     assert caught.value.problems[0].nearest == "café"
 
 
+@pytest.mark.parametrize(
+    ("name", "known", "wanted"),
+    [
+        ("B-locaton", ("B-location", "I-location", "B-loan", "O"), "B-location"),
+        ("I-locaton", ("B-location", "I-location"), "I-location"),
+        ("B-ORG", ("B-LOC", "B-PER", "I-ORG", "O"), None),
+        ("I-PERS", ("B-PER", "I-PER", "I-LOC"), "I-PER"),
+        ("U-location", ("B-location", "O"), "B-location"),
+        ("B_location", ("B-location",), "B-location"),
+        ("a-lot", ("alot", "many"), "alot"),
+    ],
+)
+def test_tags_are_compared_behind_their_letter(name: str, known: tuple[str, ...], wanted: str | None) -> None:
+    with pytest.raises(DataError) as caught:
+        LabelMap(known).index(name)
+    assert caught.value.problems[0].nearest == wanted
+
+
 def test_an_empty_label_points_to_missing() -> None:
     with pytest.raises(DataError, match=r'missing: \[""\]'):
         LabelMap(("a",)).index("")

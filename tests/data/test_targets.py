@@ -21,7 +21,7 @@ from manyheads.data.targets import (
     target_from_json,
 )
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError
-from manyheads.types import IGNORE, Place, Row
+from manyheads.types import IGNORE, Place, Row, Value
 
 AB = LabelMap(("a", "b"))
 
@@ -155,6 +155,46 @@ def test_an_unseen_label_names_task_place_and_nearest() -> None:
     assert (problem.place, problem.value, problem.nearest) == ("data.jsonl:9", "Positive", "positive")
     assert problem.rule.startswith("task mood:")
     assert "case, space or Unicode form" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "rule"),
+    [
+        (ClassTarget("t", "label", missing=("?",)), ["a", 1, None, "?", 1.5], "text, a whole number"),
+        (ClassTarget("t", "label"), ["b", ""], "a label is empty"),
+        (ClassTarget("t", "label", labels=AB), ["a", "b", None, "c"], "not in the schema"),
+        (MultilabelTarget("t", "label"), ["a|b", "", [], "a||b"], "a label is empty"),
+        (MultilabelTarget("t", "label", labels=AB), ["a|b", "a|c"], "not in the schema"),
+        (NumberTarget("t", "label", low=0), ["0.5", 3, None, -1], "at least 0"),
+        (NumberTarget("t", "label"), ["1.5", "1,5"], "a number is wanted"),
+    ],
+)
+def test_check_tells_of_the_last_row_alone(target: KnownTarget, values: list[Value], rule: str) -> None:
+    *good, bad = rows(*values)
+    for one in good:
+        target.check(one)
+    (problem,) = problems(target.check, bad)
+    assert rule in problem.rule
+    assert problem.place == str(bad.place)
+
+
+@pytest.mark.parametrize(
+    ("tags", "rule"),
+    [
+        (["B-X", "O"], ""),
+        (["B-X"], "there are 2 words and 1 tags"),
+        (["X", "O"], "BIO has the tags"),
+        (["S-X", "O"], "BIO has the tags"),
+        ("O O", "tags are a list"),
+    ],
+)
+def test_check_of_tags_needs_no_labels(tags: Value, rule: str) -> None:
+    target = TagTarget("t", "tags", words="words")
+    sentence = Row({"words": ["a", "b"], "tags": tags}, Place("x.conll", 4))
+    if not rule:
+        target.check(sentence)
+        return
+    assert rule in problems(target.check, sentence)[0].rule
 
 
 def test_a_target_that_is_not_fitted_says_so() -> None:

@@ -79,7 +79,7 @@ def _path(task_name: str, task: TaskBase, root: Node) -> Iterator[Finding]:
         if result not in modules and result == _module(step):
             result = nearest(result, modules) or result  # what was meant, for the steps that take it as input
         if result in results:
-            remedy = "Write the step out and give it a `name`: {module: …, name: …}."
+            remedy = "write the step out and give it a `name`: {module: …, name: …}"
             yield Finding(path, "two steps of one path have the same name", result, remedy=remedy)
         results.append(result)
 
@@ -116,7 +116,7 @@ def _data(path: KeyPath, spec: DataSpec, formats: Collection[str]) -> Iterator[F
         for key in given:
             yield Finding((*path, key), f"`{key}` needs `format: hub`", getattr(spec, key), at="key")
         if not spec.train:
-            remedy = "Give `train`, or `from` with a data set's name." if path[0] == "tasks" else "Give `train`."
+            remedy = "give `train`, or `from` with a data set's name" if path[0] == "tasks" else "give `train`"
             yield Finding(path, f"`{here}` has no rows to train on", remedy=remedy, at="key")
     if spec.words is not None:
         for key in ("text", "pair"):
@@ -141,7 +141,7 @@ def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) 
     if task.data.from_ not in known:
         yield _absent((*path, "from"), "no data set has this name", task.data.from_, known)
     for key in sorted(task.data.model_fields_set - _FROM_KEYS):
-        remedy = f"Set it in `{dotted(('data', task.data.from_))}`." if key in DataSpec.model_fields else ""
+        remedy = f"set it in `{dotted(('data', task.data.from_))}`" if key in DataSpec.model_fields else ""
         yield Finding((*path, key), "beside `from` only `label` and `missing` may stand", key, remedy=remedy, at="key")
 
 

@@ -68,8 +68,8 @@ def _syntax(error: MarkedYAMLError, place: str, text: str, mark: Any) -> Problem
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else None
     if "\\t" in (error.problem or ""):
-        return Problem("a tab cannot indent or separate in YAML", place, line, remedy="Use spaces.")
-    remedy = "Comments begin with #." if "//" in text.replace("://", "") else ""
+        return Problem("a tab cannot indent or separate in YAML", place, line, remedy="use spaces")
+    remedy = "comments begin with #" if "//" in text.replace("://", "") else ""
     context = f" {error.context} from line {error.context_mark.line + 1}" if error.context_mark else ""
     return Problem(f"not valid YAML: {error.problem}{context}", place, line, remedy=remedy)
 
@@ -122,7 +122,7 @@ class _Composer:
 
     def _document(self, event: DocumentStartEvent) -> None:
         if self.root is not None:
-            raise RecipeError(Problem("a recipe is one document", self.last, "---", remedy="Remove what follows it."))
+            raise RecipeError(Problem("a recipe is one document", self.last, "---", remedy="remove what follows it"))
         if event.version not in (None, (1, 2)):
             raise RecipeError(
                 Problem("a recipe is YAML 1.2", self.last, "%YAML " + ".".join(str(n) for n in event.version or ()))
@@ -131,7 +131,7 @@ class _Composer:
     def _check(self, event: _Start) -> None:
         """Refuse tags, and note an anchor before its node is whole, so that a node cannot contain itself."""
         if event.tag is not None:
-            remedy = "Remove the tag; text that looks like a number is put in quotes."
+            remedy = "remove the tag; text that looks like a number is put in quotes"
             self.problems.append(Problem("tags cannot stand in a recipe", self.last, str(event.tag), remedy=remedy))
         if event.anchor is not None:
             self._anchors[event.anchor] = None
@@ -170,7 +170,7 @@ class _Composer:
             if isinstance(key.value, dict | list):
                 self.problems.append(Problem("a key must be plain text", key.place))
             elif key.raw == "<<":
-                remedy = "YAML 1.2 has no merge keys; use `defaults` or `extends`."
+                remedy = "YAML 1.2 has no merge keys; use `defaults` or `extends`"
                 self.problems.append(Problem("a merge key cannot stand in a recipe", key.place, "<<", remedy=remedy))
             elif key.raw in first:
                 self.problems.append(Problem(f"the key is given twice, first at {first[key.raw]}", key.place, key.raw))

@@ -35,7 +35,7 @@ def merge_defaults(root: Node) -> tuple[Node, list[Finding], list[str]]:
 
 def _unknown(key: str, known: list[str]) -> Finding:
     elsewhere = [home for home in homes(key, ()) if not home.startswith("tasks.<name>.data")]
-    remedy = f"'{key}' belongs to {', or to '.join(elsewhere[:3])}." if elsewhere else ""
+    remedy = f"'{key}' belongs to {', or to '.join(elsewhere[:3])}" if elsewhere else ""
     return Finding(("defaults", key), "no task type takes this key of `defaults`", key, nearest(key, known), remedy, "key")
 
 

@@ -111,7 +111,7 @@ def _unknown(path: KeyPath, root: Node, data: Any) -> Finding:
     where = f"`{_spelled(path, root).rpartition('.')[0]}`" if path[:-1] else "the top level of the recipe"
     close = nearest(key, keys(section)) if section else None
     elsewhere = homes(key, path[:-1])
-    remedy = f"'{key}' belongs to {', or to '.join(elsewhere[:3])}." if elsewhere else ""
+    remedy = f"'{key}' belongs to {', or to '.join(elsewhere[:3])}" if elsewhere else ""
     return Finding(path, f"{where} has no key of this name", key, close, remedy, "key", kinds=("extra_forbidden",))
 
 
@@ -148,9 +148,9 @@ def _written(node: Node | None, value: Any) -> str | None:
 
 def _remedy(value: Any, kinds: tuple[str, ...], written: str) -> str:
     if "string_type" in kinds and isinstance(value, bool | int | float):
-        return f'Put it in quotes: "{written}".'
+        return f'put it in quotes: "{written}"'
     if "bool_type" in kinds and written.casefold() in _OLD_BOOLS:
-        return f"YAML 1.2 writes {_OLD_BOOLS[written.casefold()]}."
+        return f"YAML 1.2 writes {_OLD_BOOLS[written.casefold()]}"
     if {"int_type", "float_type"} & set(kinds) and isinstance(value, str) and re.fullmatch(r"[-+.\deE]+", value):
-        return "Write it without quotes."
+        return "write it without quotes"
     return ""

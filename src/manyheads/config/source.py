@@ -51,6 +51,4 @@ def _read_text(path: Path) -> str:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         bad = f"byte {content[error.start]:#04x}"
-        raise RecipeError(
-            Problem("the file is not UTF-8", f"{path}:{line}:{column}", bad, remedy="Save it as UTF-8.")
-        ) from None
+        raise RecipeError(Problem("the file is not UTF-8", f"{path}:{line}:{column}", bad, remedy="save it as UTF-8")) from None

@@ -87,7 +87,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(path, key, columns, examples)
         except OSError as error:
-            remedy = "Make room, or name another folder in the environment variable MANYHEADS_CACHE."
+            remedy = "make room, or name another folder in the environment variable MANYHEADS_CACHE"
             raise ResourceError(Problem(f"the cache cannot be written: {error}", str(path), remedy=remedy)) from error
         found = _load(path, key)
         if found is None:

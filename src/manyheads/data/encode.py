@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from manyheads.data.labels import Found, kind_of
-from manyheads.data.targets import TaskTarget, require_column
+from manyheads.data.read import BadRow
+from manyheads.data.targets import KnownTarget, TaskTarget, require_column
 from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.text.tokenize import Pieces, Tokenizer
 from manyheads.types import Example, Row, Target, Value
@@ -54,6 +56,32 @@ def encode(
             wanted: dict[str, Target] = {task: found[i] for task, found in labels.items()}
             yield Example(pieces.ids, pieces.types, pieces.words, wanted, chunk[i].place, pieces.cut)
     problems.check()
+
+
+def sift(rows: Sequence[Row], inputs: InputSpec, targets: Mapping[str, KnownTarget]) -> tuple[list[Row], list[BadRow]]:
+    """The rows whose input and labels hold, and the others, each with the first rule that it breaks.
+
+    Of targets that were not fitted only what a label must be is checked. DataError for a column that no row has.
+    """
+    _require_columns(rows, inputs, targets)
+    good: list[Row] = []
+    bad: list[BadRow] = []
+    for row in rows:
+        try:
+            for column in inputs.columns:
+                _input(row, column, column == inputs.words)
+            for target in targets.values():
+                target.check(row)
+        except DataError as error:
+            bad.append(_bad(row, error.problems[0]))
+        else:
+            good.append(row)
+    return good, bad
+
+
+def _bad(row: Row, problem: Problem) -> BadRow:
+    found = "" if problem.value is None else f"; found {shown(problem.value)}"
+    return BadRow(row.place, problem.rule + found, json.dumps(row.values, default=str, ensure_ascii=False))
 
 
 def _require_columns(rows: Sequence[Row], inputs: InputSpec, targets: Mapping[str, TaskTarget]) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +15,9 @@ from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, nea
 from manyheads.types import Value
 
 T = TypeVar("T")
+
+UNKNOWN = "the label is not in the schema"
+CORRECT = "correct the row, or name the label under `labels`"
 
 
 def is_missing(value: Value, missing: Collection[str]) -> bool:
@@ -106,10 +109,10 @@ class LabelMap:
     def __contains__(self, name: object) -> bool:
         return name in self._index
 
-    def index(self, name: str, place: str = "", rule: str = "the label is not in the schema") -> int:
+    def index(self, name: str, place: str = "", rule: str = UNKNOWN) -> int:
         """The index of a label. DataError naming the nearest label for one that is not there."""
         if name not in self._index:
-            raise DataError(self._unknown(name, place, rule))
+            raise DataError(self.unknown(name, place, rule))
         return self._index[name]
 
     @property
@@ -140,15 +143,28 @@ class LabelMap:
             raise ArtefactError(Problem("the names of a label map do not fit its hash", value=repr(data["sha256"])))
         return found
 
-    def _unknown(self, name: str, place: str, rule: str) -> Problem:
+    def unknown(self, name: str, place: str, rule: str, remedy: str = CORRECT) -> Problem:
+        """What is wrong with a label that is not there, with the nearest one; `remedy` unless the text itself tells more."""
         for known in self.names:
             if _folded(known) == _folded(name):
-                return Problem(
-                    rule, place, name, known, "The two differ only in case, space or Unicode form; spell them alike."
-                )
+                return Problem(rule, place, name, known, "the two differ only in case, space or Unicode form; spell them alike")
         if not name:
-            return Problem(rule, place, name, remedy='If an empty label means "no label", set `missing: [""]`.')
-        return Problem(rule, place, name, nearest(name, self.names), "Correct the row, or name the label under `labels`.")
+            return Problem(rule, place, name, remedy='if an empty label means "no label", set `missing: [""]`')
+        return Problem(rule, place, name, _nearest(name, self.names), remedy)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The closest known label; of tags with the same letter (`B-PER`) only what follows it is compared.
+
+    >>> _nearest("B-locaton", ["B-location", "I-location", "B-loan"]), _nearest("B-ORG", ["B-LOC", "B-PER"])
+    ('B-location', None)
+    """
+    letter = name[:2]
+    alike = [label[2:] for label in known if label.startswith(letter)] if letter[1:] == "-" else []
+    if not alike:
+        return nearest(name, known)
+    close = nearest(name[2:], alike)
+    return None if close is None else letter + close
 
 
 def _folded(name: str) -> str:

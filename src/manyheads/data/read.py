@@ -109,7 +109,7 @@ def _named(spec: DataSpec, split: Split) -> list[str]:
     if spec.hub is not None and spec.format != "hub":
         raise RecipeError(Problem("`hub` needs `format: hub`", "format", spec.format))
     if spec.columns is not None and (not spec.columns or repeated(spec.columns)):
-        raise RecipeError(Problem("`columns` names each column once", "columns", listed(spec.columns)))
+        raise RecipeError(Problem("`columns` names each column once", "columns", ", ".join(spec.columns)))
     for name in spec.split:
         if spec.dev if name == "dev" else spec.test:
             raise RecipeError(Problem(f"{name} has files of its own; it cannot be split off train as well", f"split.{name}"))
@@ -130,7 +130,8 @@ def _format(name: str) -> str:
         path = path.with_suffix("")
     if path.suffix.lower() not in _SUFFIXES:
         rule = f"the format cannot be told from a name that does not end in {', '.join(_SUFFIXES)}"
-        raise RecipeError(Problem(rule, name, path.suffix, remedy=f"Set `format` to one of {listed(READERS)}."))
+        remedy = f"rename the file, or set `format` to one of {listed(READERS)}"
+        raise RecipeError(Problem(rule, name, path.suffix, remedy=remedy))
     return _SUFFIXES[path.suffix.lower()]
 
 

@@ -97,9 +97,34 @@ class _Named(_Labelled):
 
     labels: LabelMap | None = field(default=None, kw_only=True)
 
+    @property
+    def always(self) -> tuple[str, ...]:
+        """Labels that there are whether or not a row has them."""
+        return ()
+
     def parts(self, row: Row, value: Value) -> Sequence[Value]:
         """The single labels of a row."""
         return (value,)
+
+    def name(self, row: Row, part: Value) -> str:
+        """The name of one label, known or not. DataError for what is no label, or an empty one."""
+        name = label_text(part)
+        if name is None:
+            raise DataError(self.problem(row, "a label is text, a whole number, true or false", part))
+        if not name:
+            remedy = 'if it means "no label", set `missing: [""]`'
+            raise DataError(self.problem(row, "a label is empty", part, remedy))
+        return name
+
+    def check(self, row: Row) -> None:
+        """DataError for a label that breaks a rule; before `fit` that is what can be told from the row alone."""
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return
+        for part in self.parts(row, value):
+            self.name(row, part)
+            if self.labels is not None:
+                self.index(row, part)
 
     def fit(self, rows: Sequence[Row]) -> Self:
         """The target with the labels of `rows`, or with the declared ones, sorted. Span tags always have `O`, which leads.
@@ -111,8 +136,7 @@ class _Named(_Labelled):
             problems.collect(names.add, row, value)
         problems.check()
         known = names.found if self.labels is None else {*self.labels.names}
-        outside = {"O"} if names.scheme != "none" else set()  # what a tagger says of a word that was cut off
-        return replace(self, labels=LabelMap.fit(known | outside, "O" if self.kind == "tags" else None))
+        return replace(self, labels=LabelMap.fit({*known, *self.always}, "O" if self.kind == "tags" else None))
 
     @property
     def known(self) -> LabelMap:
@@ -187,6 +211,10 @@ class NumberTarget(_Labelled):
         problems.check()
         return self
 
+    def check(self, row: Row) -> None:
+        """DataError for a label that is no such number."""
+        self.target(row)
+
     def target(self, row: Row) -> float | None:
         value = row.values.get(self.column)
         if is_missing(value, self.missing):
@@ -194,7 +222,7 @@ class NumberTarget(_Labelled):
         number = _number(value)
         if number is None:
             comma = isinstance(value, str) and _NUMBER.fullmatch(value.replace(",", ".", 1))
-            remedy = "Write a point, not a comma." if comma else 'Texts that mean "no label" are declared under `missing`.'
+            remedy = "write a point, not a comma" if comma else 'texts that mean "no label" are declared under `missing`'
             raise DataError(self.problem(row, "a number is wanted", value, remedy))
         if not abs(number) <= _LARGEST:
             raise DataError(self.problem(row, "a number must be finite, in single precision too", value))
@@ -229,6 +257,20 @@ class TagTarget(_Named):
         problems.check()
         return tuple(found) if any(index != IGNORE for index in found) else None
 
+    @property
+    def always(self) -> tuple[str, ...]:
+        """What a tagger says of a word that was cut off."""
+        return ("O",) if self.scheme != "none" else ()
+
+    def name(self, row: Row, part: Value) -> str:
+        name = _Named.name(self, row, part)  # slots make the class anew, which `super()` would miss
+        if self.scheme != "none":
+            try:
+                spans([name], cast(Scheme, self.scheme))
+            except DataError as error:
+                raise DataError(self.problem(row, error.problems[0].rule, part)) from None
+        return name
+
     def parts(self, row: Row, value: Value) -> Sequence[Value]:
         return [tag for tag in self._tags(row, value) if not is_missing(tag, self.missing)]
 
@@ -254,7 +296,8 @@ def target_from_json(data: object) -> KnownTarget:
         raise ArtefactError(Problem(f"a target's kind is one of {listed(_KINDS)}", "kind", repr(data)))
     names = {f.name for f in fields(kind)}
     if set(data) != {"kind", *names}:
-        raise ArtefactError(Problem(f"a target of kind {kind.kind} has the keys {listed(sorted(names))}", value=listed(data)))
+        rule = f"a target of kind {kind.kind} has the keys {listed(sorted(names))}"
+        raise ArtefactError(Problem(rule, value=", ".join(map(str, data))))
     return kind(**{name: _field(name, data[name]) for name in names})
 
 
@@ -303,7 +346,7 @@ class _Drift:
         if len(self.seen) > 1:
             before, place = next((k, str(r.place)) for k, r in self.seen.items())
             rule = f"labels in column {shown(self.target.column)} are {before} at {place} and {kind} here"
-            raise DataError(self.target.problem(row, rule, value, "Write all labels of a column as one type."))
+            raise DataError(self.target.problem(row, rule, value, "write all labels of a column as one type"))
 
 
 class _Names:
@@ -311,7 +354,6 @@ class _Names:
 
     def __init__(self, target: _Named) -> None:
         self.target = target
-        self.scheme = target.scheme if isinstance(target, TagTarget) else "none"
         self.drift = _Drift(target)
         self.seen: set[tuple[type, Value]] = set()
         self.found: set[str] = set()
@@ -328,16 +370,5 @@ class _Names:
         problems.check()
 
     def _check(self, row: Row, part: Value) -> None:
-        name = label_text(part)
-        if name is None:
-            raise DataError(self.target.problem(row, "a label is text, a whole number, true or false", part))
-        if not name:
-            remedy = 'If it means "no label", set `missing: [""]`.'
-            raise DataError(self.target.problem(row, "a label is empty", part, remedy))
-        self.found.add(name)
+        self.found.add(self.target.name(row, part))
         self.drift.see(row, part)
-        if self.scheme != "none":
-            try:
-                spans([name], cast(Scheme, self.scheme))
-            except DataError as error:
-                raise DataError(self.target.problem(row, error.problems[0].rule, part)) from None

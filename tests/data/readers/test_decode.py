@@ -103,7 +103,7 @@ def test_the_likely_encoding_is_named_and_reads_the_file(read, data, encoding, l
 def test_wide_encodings_are_recognised_with_and_without_a_mark(read, encoding):
     data = "text\nsome words\n".encode(encoding)
     wanted = encoding if encoding != "utf-32" else "utf-32"
-    with pytest.raises(DataError, match=f"Set `encoding: {wanted}`"):
+    with pytest.raises(DataError, match=f"set `encoding: {wanted}`"):
         read("a.tsv", data)
     assert texts(read("a.tsv", data, encoding=wanted)) == ["some words"]
 

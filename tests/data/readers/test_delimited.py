@@ -130,7 +130,34 @@ def test_empty_lines_are_skipped_and_lines_of_spaces_are_records(read, name):
 def test_a_doubled_header_is_refused(read):
     with pytest.raises(DataError, match="the header names 'b' more than once") as caught:
         read("a.csv", "a,b,b\n1,2,3\n")
-    assert caught.value.problems[0].place == "a.csv:1"
+    assert str(caught.value) == "a.csv:1: the header names 'b' more than once; found 'a, b, b'"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "a.csv",
+            "text;label\n1;2\n",
+            "a.csv:1: the header is one column, without commas; found 'text;label'\n"
+            "    its columns seem to be parted by semicolons: write it with commas (csv) or tabs (tsv)",
+        ),
+        ("a.csv", "\ntext\tlabel\n1\t2\n", "a.csv:2: the header is one column"),
+        ("a.csv", "text\tlabel\n", "parted by tabs: set `format: tsv`"),
+        ("a.tsv", "text,label\n1,2\n", "parted by commas: set `format: csv`"),
+        ("a.tsv", "text|label\n1|2\n", "parted by bars"),
+    ],
+)
+def test_a_header_with_another_separator_says_which(read, name, text, message):
+    for policy in ("error", "skip"):
+        with pytest.raises(DataError) as caught:
+            read(name, text, bad_rows=policy)
+        assert message in str(caught.value)
+
+
+def test_a_semicolon_among_commas_is_a_character(read):
+    assert values(read("a.csv", "a;b,c\n1;2,3\n")) == [["1;2", "3"]]
+    assert values(read("a.csv", "a;b\n", columns=["x"])) == [["a;b"]]
 
 
 @pytest.mark.parametrize("columns", [[], ["a", "a"]])
@@ -140,7 +167,7 @@ def test_columns_must_be_distinct_names(read, columns):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
-@pytest.mark.parametrize("text", ["", "\n", "\n\r\n\n", "text,label", "text\tlabel\n", "\ufeff", "\ufefftext\n"])
+@pytest.mark.parametrize("text", ["", "\n", "\n\r\n\n", "text", "label\n", "\ufeff", "\ufefftext\n"])
 def test_nothing_but_a_header_is_no_rows(read, name, text):
     with pytest.raises(DataError, match=f"{name}: no rows"):
         read(name, text)

@@ -97,7 +97,7 @@ def test_no_network_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets_load, "dataset_module_factory", unreachable)
     with pytest.raises(DataError, match="nobody/nothing: this data set is not in the local cache") as caught:
         read(tmp_path, "nobody/nothing")
-    assert "Load it once where there is a network" in caught.value.problems[0].remedy
+    assert "load it once where there is a network" in caught.value.problems[0].remedy
 
 
 @pytest.mark.parametrize("break_it", ["state", "arrow", "gone"])

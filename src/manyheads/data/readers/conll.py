@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from manyheads.config.recipe import DataSpec
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source
 from manyheads.data.readers.decode import lines, read_text
-from manyheads.errors import DataError, Problem, listed
+from manyheads.errors import DataError, Problem
 from manyheads.types import Place, Row
 
 _SPACES = re.compile(" +")
@@ -124,10 +124,10 @@ def _names(spec: DataSpec, width: int, numbered: bool, place: Place) -> dict[str
     """Column name to its index."""
     if spec.columns is None:
         if numbered:
-            remedy = "For CoNLL-U set `columns: [id, form, lemma, upos, xpos, feats, head, deprel]` and, say, `words: form`."
+            remedy = "for CoNLL-U set `columns: [id, form, lemma, upos, xpos, feats, head, deprel]` and, say, `words: form`"
             raise DataError(Problem("the first column numbers the words; the columns need names", str(place), remedy=remedy))
         return {"words": 0, "tags": width - 1} if width > 1 else {"words": 0}
     if len(spec.columns) > width:
         rule = f"`columns` names {len(spec.columns)} columns, the file has {width}"
-        raise DataError(Problem(rule, str(place), listed(spec.columns)))
+        raise DataError(Problem(rule, str(place), ", ".join(spec.columns)))
     return {name: column for column, name in enumerate(spec.columns)}

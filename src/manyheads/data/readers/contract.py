@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from manyheads.config.recipe import DataSpec
-from manyheads.errors import Problem, RecipeError, listed
+from manyheads.errors import Problem, RecipeError
 from manyheads.registry import Registry
 from manyheads.types import Place, Row
 
@@ -78,7 +78,7 @@ def refuse_columns(spec: DataSpec, kind: str) -> None:
             Problem(
                 f"`columns` is for files without a header; {kind} names its own columns",
                 place="columns",
-                value=listed(spec.columns),
-                remedy="Remove `columns`.",
+                value=", ".join(spec.columns),
+                remedy="remove `columns`",
             )
         )

@@ -32,7 +32,7 @@ def read_text(source: Source, encoding: str) -> tuple[str, FileFact]:
     codec = _codec(encoding)
     for start, kind in _NOT_TEXT:
         if data.startswith(start):
-            raise DataError(Problem(f"this is a {kind} file, not text", source.name, remedy="Its name must end accordingly."))
+            raise DataError(Problem(f"this is a {kind} file, not text", source.name, remedy="its name must end accordingly"))
     _check_mark(data, codec, source.name)
     try:
         return data.decode(codec).removeprefix("\ufeff"), fact
@@ -82,7 +82,7 @@ def _check_mark(data: bytes, codec: str, name: str) -> None:
     if found is None or codec.startswith(("utf-16", "utf-32") if marked is None else found):
         return
     rule = f"the file begins with the byte order mark of {found}" if marked else f"every second byte is zero, as in {found}"
-    raise DataError(Problem(f"{rule}, not {codec}", f"{name}:1", remedy=f"Set `encoding: {found}`."))
+    raise DataError(Problem(f"{rule}, not {codec}", f"{name}:1", remedy=f"set `encoding: {found}`"))
 
 
 def _wide(data: bytes) -> str | None:
@@ -100,7 +100,7 @@ def _bad_byte(data: bytes, error: UnicodeDecodeError, codec: str, name: str) -> 
     return Problem(
         f"byte 0x{data[error.start]:02x} at offset {error.start} is not {codec}",
         f"{name}:{line_at(before, len(before))}",
-        remedy=f"The file may be {likely}: set `encoding: {likely}`, or repair the byte.",
+        remedy=f"the file may be {likely}: set `encoding: {likely}`, or repair the byte",
     )
 
 

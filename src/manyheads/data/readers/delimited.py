@@ -17,6 +17,8 @@ from manyheads.data.readers.decode import ended_lines, line_at, lines, read_text
 from manyheads.errors import DataError, Problem, listed
 from manyheads.types import Place, Row
 
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_FORMATS = {",": "csv", "\t": "tsv"}
 Record: TypeAlias = tuple[int, list[str], str]  # line on which it begins, cells, text as the file has it
 _WHOLE_FIELD = re.compile(r'(?:"[^"]*+(?:""[^"]*+)*+"|(?!")[^,\r\n]*+)(?:,|\r\n|\r|\n)')
 
@@ -26,18 +28,18 @@ def read_tsv(source: Source, spec: DataSpec) -> Rows:
     """Rows of tab-separated text, with the header's names or `columns`."""
     text, fact = read_text(source, spec.encoding)
     records = ((number, line.split("\t"), line) for number, line in enumerate(lines(text), 1) if line)
-    return _rows(records, source, spec, fact)
+    return _rows(records, "\t", source, spec, fact)
 
 
 @READERS.register("csv")
 def read_csv(source: Source, spec: DataSpec) -> Rows:
     """Rows of comma-separated text, with the header's names or `columns`."""
     text, fact = read_text(source, spec.encoding)
-    return _rows(_csv_records(text, source.name), source, spec, fact)
+    return _rows(_csv_records(text, source.name), ",", source, spec, fact)
 
 
-def _rows(records: Iterator[Record], source: Source, spec: DataSpec, fact: FileFact) -> Rows:
-    names = _header(records, source.name) if spec.columns is None else spec.columns
+def _rows(records: Iterator[Record], separator: str, source: Source, spec: DataSpec, fact: FileFact) -> Rows:
+    names = _header(records, separator, source.name) if spec.columns is None else spec.columns
     rows: list[Row] = []
     bad: list[BadRow] = []
     for line, cells, text in records:
@@ -49,10 +51,16 @@ def _rows(records: Iterator[Record], source: Source, spec: DataSpec, fact: FileF
     return Rows(rows, tuple(bad), (fact,))
 
 
-def _header(records: Iterable[Record], name: str) -> list[str]:
+def _header(records: Iterable[Record], separator: str, name: str) -> list[str]:
     line, names, _ = next(iter(records), (0, [], ""))
+    other = next((mark for mark in _SEPARATORS if len(names) == 1 and mark != separator and mark in names[0]), None)
+    if other is not None:
+        known = f"set `format: {_FORMATS[other]}`" if other in _FORMATS else "write it with commas (csv) or tabs (tsv)"
+        remedy = f"its columns seem to be parted by {_SEPARATORS[other]}: {known}"
+        rule = f"the header is one column, without {_SEPARATORS[separator]}"
+        raise DataError(Problem(rule, f"{name}:{line}", names[0], remedy=remedy))
     if twice := repeated(names):
-        raise DataError(Problem(f"the header names {listed(twice)} more than once", f"{name}:{line}", listed(names)))
+        raise DataError(Problem(f"the header names {listed(twice)} more than once", f"{name}:{line}", ", ".join(names)))
     return names
 
 
@@ -82,5 +90,5 @@ def _broken_quote(text: str, skipped: int, name: str) -> Problem:
         "the quoted field that begins on this line is not closed, or text follows its closing quote",
         f"{name}:{skipped + line_at(text, position)}",
         value=text[position : position + 80],
-        remedy='Inside quotes write a quote as "". If quotes are plain characters here, use tabs and `format: tsv`.',
+        remedy='inside quotes write a quote as ""; if quotes are plain characters here, use tabs and `format: tsv`',
     )

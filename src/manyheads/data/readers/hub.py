@@ -49,7 +49,7 @@ def _load(source: Source, hub: str, config: str | None) -> Any:
         return load_dataset(hub, config, split=source.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         rule = "this folder was not saved by `datasets`, and scripts of a data set are never run"
-        raise DataError(Problem(rule, hub, remedy="For data files in it, name the files under `train` and set their `format`."))
+        raise DataError(Problem(rule, hub, remedy="for data files in it, name the files under `train` and set their `format`"))
     saved = load_from_disk(str(folder))
     if not isinstance(saved, DatasetDict):
         return saved
@@ -85,6 +85,6 @@ def _unread(error: Exception, hub: str) -> Problem:
     if "scripts are no longer supported" in reason:
         return Problem("this data set needs a script of its own, and such scripts are never run", hub)
     if isinstance(error, ConnectionError):
-        remedy = "Load it once where there is a network, or save it with `datasets` and give the folder."
+        remedy = "load it once where there is a network, or save it with `datasets` and give the folder"
         return Problem("this data set is not in the local cache, and the hub cannot be reached", hub, remedy=remedy)
     return Problem(f"this data set cannot be read: {reason}", hub)

@@ -110,7 +110,7 @@ def _elements(text: str, parser: _StrictParser, name: str) -> Iterator[tuple[Any
     if start == len(text):
         return
     if text[start] != "[":
-        place, remedy = f"{name}:{line_at(text, start)}", "For one object a line set `format: jsonl`."
+        place, remedy = f"{name}:{line_at(text, start)}", "for one object a line set `format: jsonl`"
         raise DataError(Problem("a .json file holds one list of objects", place, text[start:], remedy=remedy))
     end = _past_space(text, start + 1)
     empty = text.startswith("]", end)

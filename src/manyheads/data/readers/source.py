@@ -42,7 +42,7 @@ def folder(source: Source) -> Path:
 def unopened(error: OSError | ValueError, source: Source) -> DataError:
     """The error for a path that the system refuses: what is there instead, and the nearest name beside it."""
     path, name = source.path, source.name
-    remedy = f"Looked for {path}"
+    remedy = f"looked for {path}"
     if isinstance(error, FileNotFoundError) and path.is_symlink():
         return DataError(Problem("this link points to nothing", name, value=os.readlink(path), remedy=remedy))
     if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -55,7 +55,7 @@ def unopened(error: OSError | ValueError, source: Source) -> DataError:
 def _bytes(source: Source) -> bytes:
     kind = _kind(source)  # before opening: to open a pipe nobody writes to would wait for ever
     if kind != stat.S_IFREG:
-        remedy = "For one sub-folder a label, set `format: folders`." if kind == stat.S_IFDIR else ""
+        remedy = "for one sub-folder a label, set `format: folders`" if kind == stat.S_IFDIR else ""
         raise DataError(Problem(f"a file is needed; this is {_KINDS.get(kind, 'something else')}", source.name, remedy=remedy))
     try:
         return source.path.read_bytes()
