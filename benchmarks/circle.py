@@ -7,7 +7,6 @@ Both take the same batches, loss, clipping, optimizer and learning rate; the pee
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -46,7 +45,9 @@ def build() -> mh.Model:
     return mh.Model({"trunk": trunk, "head": nn.Linear(64, 2)}, [task])
 
 
-def manyheads(model: mh.Model, data: mh.TensorDataset) -> Iterator[int]:
+def manyheads() -> Iterator[int]:
+    torch.set_num_threads(1)
+    model, data = build(), points()
     stream = Stream({"points": data.lengths}, MixtureSpec(), SPEC.batch, 13)
     steps = train(
         model, {"points": data}, stream, make_optimizer(model, SPEC.optimizer), SPEC,
@@ -56,7 +57,11 @@ def manyheads(model: mh.Model, data: mh.TensorDataset) -> Iterator[int]:
         yield sum(sum(next(steps).rows.values()) for _ in range(BLOCK))
 
 
-def bare(model: mh.Model, x: Tensor, y: Tensor) -> Iterator[int]:
+def bare() -> Iterator[int]:
+    torch.set_num_threads(1)
+    model, data = build(), points()
+    everything = data.batch(range(len(data)))
+    x, y = everything.fields["x"], everything.targets["circle"]
     network = nn.Sequential(*model.pool["trunk"], model.pool["head"])
     decayed = [p for p in network.parameters() if p.dim() > 1]
     others = [p for p in network.parameters() if p.dim() <= 1]
@@ -83,14 +88,4 @@ def endless(count: int) -> Iterator[Tensor]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    data, model = points(), build()
-    everything = data.batch(range(len(data)))
-    speeds = interleave(
-        {
-            "manyheads": manyheads(model, data),
-            "bare PyTorch loop": bare(copy.deepcopy(model), everything.fields["x"], everything.targets["circle"]),
-        },
-        turns=20,
-    )
-    print(report(speeds, "manyheads"))
+    print(report(interleave({"manyheads": manyheads, "bare PyTorch loop": bare}, turns=20), "manyheads"))

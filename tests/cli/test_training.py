@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from manyheads.cli.training import _tell, last_scores, print_scores, values_of
+from manyheads.cli.training import _tell, keep_memory, last_scores, print_scores, values_of
 from manyheads.train.events import Evaluated, NotSaved, Retired, Saved
 from manyheads.types import Record
 
@@ -92,3 +94,19 @@ def test_what_is_undefined_is_a_dash_or_null(capsys: pytest.CaptureFixture[str])
     print_scores(records, "Scores")
     assert capsys.readouterr().out.count("–") == 2
     assert values_of(records) == {"mood/reviews/test/spearman": None, "mood/reviews/test/spearman@majority": None}
+
+
+# memory -----------------------------------------------------------------------------------------------------------------
+
+
+def test_freed_memory_is_kept_where_the_c_library_can() -> None:
+    assert keep_memory() is (platform.libc_ver()[0] == "glibc")
+
+
+@pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
+def test_another_c_library_is_no_error(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def absent(name: None) -> None:
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    assert keep_memory() is False
