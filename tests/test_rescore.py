@@ -85,3 +85,18 @@ def test_an_unknown_task_is_named_with_the_nearest(moved: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         rescore_file(*opened(moved), "moods", "x.csv")
     assert caught.value.problems[0].nearest == "mood"
+
+
+def test_bad_labels_are_left_out_where_the_recipe_says_so(moved: Path) -> None:
+    """As training did with them: a row with a label that the model does not know would end the scoring."""
+    (moved / "more.csv").write_text("text,label\nthe film at rome good,up\nthe film at rome poor,sideways\n")
+    artefact, loaded = opened(moved)
+    with pytest.raises(DataError, match=r"more\.csv:3: task mood: the label is not in the schema"):
+        rescore_file(artefact, loaded, "mood", str(moved / "more.csv"))
+    lenient = load_recipe(artefact.folder / "resolved.yaml", ["tasks.mood.data.bad_rows=skip"])
+    (moved / "good.csv").write_text("text,label\nthe film at rome good,up\n")
+    values = [
+        [(r.metric, r.value) for r in rescore_file(artefact, lenient, "mood", str(moved / name))]
+        for name in ("more.csv", "good.csv")
+    ]
+    assert values[0] == values[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 from manyheads.config.recipe import DataSpec, MultilabelTask, OwnTask, Recipe, RegressionTask, TaggingTask, TaskBase
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
-from manyheads.data.encode import InputSpec, encode
-from manyheads.data.labels import LabelMap
+from manyheads.data.encode import InputSpec, encode, sift
+from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.read import BadRow, FileFact, Rows, Split, read_rows, split_rows
 from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem
@@ -20,6 +20,10 @@ from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import Row
 
+_ASIDE = (
+    "no training row has this label, for `split` set this row aside: name all labels under `labels`, "
+    "change `split` or `seed`, or correct the row"
+)
 _FILES = 50  # above this a data set's files are told as one
 
 
@@ -50,17 +54,21 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Rows of a source by split, the fitted target of each task, and what was read for the rows: train, dev, test files."""
+    """Rows of a source by split, the fitted target of each task, and what was read for the rows: train, dev, test files.
+
+    `unfit` are rows that were read but break a rule of the input or of a label, and were left out.
+    """
 
     source: Source
     rows: Mapping[Split, list[Row]]
     targets: Mapping[str, KnownTarget]
     read: Mapping[Split, Rows]
+    unfit: tuple[BadRow, ...] = ()
 
     @property
     def bad(self) -> tuple[BadRow, ...]:
-        """The rows that were left out."""
-        return tuple(row for part in self.read.values() for row in part.bad)
+        """All rows that were left out."""
+        return (*(row for part in self.read.values() for row in part.bad), *self.unfit)
 
 
 def sources(recipe: Recipe) -> list[Source]:
@@ -77,8 +85,50 @@ def sources(recipe: Recipe) -> list[Source]:
 def prepare(source: Source, base: Path, seed: int) -> Prepared:
     """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns and labels."""
     rows, read = read_splits(source.spec, base, seed)
-    targets = {name: _target(name, task, source).fit(rows["train"]) for name, task in source.tasks.items()}
-    return Prepared(source, rows, targets, read)
+    unfitted = {name: _target(name, task, source) for name, task in source.tasks.items()}
+    training, unfit = sifted(source, {"train": rows.pop("train")}, unfitted)
+    targets = {name: target.fit(training["train"]) for name, target in unfitted.items()}
+    held_out, more = sifted(source, rows, targets)
+    if source.spec.bad_rows == "error":
+        found = [name for name, t in unfitted.items() if not isinstance(t, NumberTarget) and t.labels is None]
+        _require_seen([row for split in source.spec.split for row in held_out[split]], [targets[name] for name in found])
+    return Prepared(source, {**training, **held_out}, targets, read, (*unfit, *more))
+
+
+def sifted(
+    source: Source, rows: Mapping[Split, list[Row]], targets: Mapping[str, KnownTarget]
+) -> tuple[dict[Split, list[Row]], list[BadRow]]:
+    """The rows of each split that can be encoded, and the others; under `bad_rows: error` all rows, for encoding tells why not.
+
+    Raises DataError where a split has no row that can be encoded.
+    """
+    if source.spec.bad_rows == "error":
+        return dict(rows), []
+    good: dict[Split, list[Row]] = {}
+    bad: list[BadRow] = []
+    for split, part in rows.items():
+        good[split], unfit = sift(part, source.inputs, targets)
+        if not good[split]:
+            rule = f"data set {source.name}: all {len(unfit)} {split} rows break a rule, such as this"
+            raise DataError(Problem(rule, str(unfit[0].place), unfit[0].rule))
+        bad += unfit
+    return good, bad
+
+
+def _require_seen(aside: Iterable[Row], targets: Sequence[KnownTarget]) -> None:
+    """DataError for rows that `split` set aside whose labels were not found among the training rows."""
+    problems = Found()
+    for row in aside:
+        for target in targets:
+            problems.collect(_check_seen, target, row)
+    problems.check()
+
+
+def _check_seen(target: KnownTarget, row: Row) -> None:
+    try:
+        target.check(row)
+    except DataError as error:
+        raise DataError(*(replace(p, remedy=_ASIDE) if p.remedy == CORRECT else p for p in error.problems)) from None
 
 
 def read_splits(

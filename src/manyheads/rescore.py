@@ -15,7 +15,7 @@ from manyheads.data.read import Split, read_rows
 from manyheads.data.targets import KnownTarget, target_from_json
 from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
 from manyheads.folder import read_json
-from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sources
+from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
 from manyheads.types import Record, Row
@@ -80,7 +80,7 @@ def _records(
     targets: dict[str, KnownTarget] = {task: target_from_json(saved[task]) for task in tasks}
     trunk = artefact.blueprint.tasks[tasks[0]].path[0].module
     longest = artefact.blueprint.modules[trunk].options["max_length"]
-    prepared = Prepared(source, rows, targets, {})
+    prepared = Prepared(source, sifted(source, rows, targets)[0], targets, {})
     datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
     engine = Engine(loaded.recipe.training)
     return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine)
