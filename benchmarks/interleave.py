@@ -46,6 +46,8 @@ def interleave(contenders: Mapping[str, Make], turns: int, warmup: int = 2) -> d
             if turn >= warmup:
                 times[name].rows.append(rows)
                 times[name].seconds.append(seconds)
+    for line in lines.values():
+        line.send(False)
     return times
 
 
