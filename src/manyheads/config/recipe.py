@@ -85,9 +85,9 @@ class DataSpec(Strict):
     test: str | list[str] | None = None
     """Rows that are scored once, at the end."""
     split: dict[Literal["dev", "test"], Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
-    """Shares of `train` to set aside, e.g. `{dev: 0.1, test: 0.1}`, drawn by a hash of seed and row number."""
+    """Shares of `train` to set aside, e.g. `{dev: 0.1, test: 0.1}`, drawn by lot from `seed`, file names and row numbers."""
     limit: int | None = Field(default=None, ge=1)
-    """Use at most this many training rows, chosen by a hash of seed and row number."""
+    """Use at most this many training rows, chosen by lot as for `split`."""
     text: str | None = None
     """Column of the (first) text; default: `text`, unless the rows come as words."""
     pair: str | None = None
@@ -103,7 +103,7 @@ class DataSpec(Strict):
     bad_rows: Literal["error", "skip", "quarantine"] = "error"
     """What to do with a row that breaks a rule.
 
-    Stop, leave it out and count it, or also write it to `<data set>.quarantine.jsonl` in the run's folder.
+    Stop, leave it out and count it, or also write it, with the rule, to `<data set>.quarantine.jsonl` in the run's folder.
     """
     hub: str | None = None
     """Name of a data set on the hub or a folder that `datasets` saved; needs `format: hub`."""

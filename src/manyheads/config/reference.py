@@ -86,6 +86,18 @@ data come `from` a named data set, only `label` and `missing` of `defaults.data`
 **Limits.** 256 kB, 10,000 values (aliases expanded), 100 aliases, 64 levels; tags, merge keys (`<<`) and numbers that are not
 finite are refused. A recipe never names code to import: components of your own are registered by a plug-in.
 
+**Rows that `split` sets aside.** A row's lot depends on `seed`, the files' own names (not their folders) and the row's
+number. So data that are moved to another folder keep their rows set aside, and tasks that read the same files set the same
+rows aside; a file that is renamed, or another seed, draws anew. Labels are those of the training rows, unless they are
+declared under `labels`: a rare label that only rows set aside have is an error.
+
+**Bad rows.** What `bad_rows` covers: a line that is broken (too few or too many columns, no JSON object, NUL), an input that
+is not there or is no text, a label that is unknown, empty, no tag of the scheme, no number or out of range. A row that is bad
+for one task is left out for all tasks of its data set, in the dev and test rows too. What it does not cover, since more than
+a row is at fault: bytes that are not in `encoding`, a quote that is not closed, a column that no row has, a column with
+labels of several types. These stop the run, whatever `bad_rows` says. Tags in an order that the scheme forbids are not bad
+rows: they spell no span.
+
 ## A full example
 
 ```yaml
