@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 
 import manyheads as mh
 from benchmarks.interleave import interleave, report
-from manyheads.config.recipe import MixtureSpec, TrainingSpec
+from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.train.engine import Engine
 from manyheads.train.loop import State, train

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from manyheads.config.recipe import DataSpec, Recipe
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.targets import ClassTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError

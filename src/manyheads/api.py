@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from manyheads.config import load as config
 from manyheads.config.load import Loaded
-from manyheads.config.recipe import MixtureSpec, TrainingSpec
+from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset
 from manyheads.data.read import READERS
 from manyheads.data.stream import Position, Stream

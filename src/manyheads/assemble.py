@@ -9,19 +9,9 @@ from typing import Any
 
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.load import Loaded
-from manyheads.config.recipe import (
-    ClassificationTask,
-    FeedForwardModule,
-    MultilabelTask,
-    OwnModule,
-    OwnTask,
-    PoolModule,
-    PretrainedModule,
-    Recipe,
-    RegressionTask,
-    TaggingTask,
-    TaskBase,
-)
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.modules import FeedForwardModule, OwnModule, PoolModule, PretrainedModule
+from manyheads.config.spec.tasks import ClassificationTask, MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import BadRow

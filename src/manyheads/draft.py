@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.labels import label_text
 from manyheads.data.read import columns_of, read_rows
 from manyheads.errors import DataError, Problem, listed

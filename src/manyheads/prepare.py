@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
-from manyheads.config.recipe import DataSpec, MultilabelTask, OwnTask, Recipe, RegressionTask, TaggingTask, TaskBase
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.data import DataSpec
+from manyheads.config.spec.tasks import MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift

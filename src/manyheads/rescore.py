@@ -8,7 +8,7 @@ from typing import Any
 
 from manyheads.artefact import Artefact
 from manyheads.config.load import Loaded
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import Split, read_rows

@@ -18,9 +18,9 @@ from manyheads.config.dump import dump
 from manyheads.config.fields import all_task_keys, keys, section_at
 from manyheads.config.load import Loaded, load_recipe, recipe_from
 from manyheads.config.node import KeyPath, Node
-from manyheads.config.recipe import MixtureSpec
 from manyheads.config.reference import EXAMPLE
 from manyheads.config.schema import json_schema
+from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.errors import RecipeError
 
 RECIPE = recipe_from(compose(EXAMPLE, "f").plain()).recipe

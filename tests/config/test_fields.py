@@ -3,19 +3,11 @@ from __future__ import annotations
 import pytest
 
 from manyheads.config.fields import all_task_keys, builtin, homes, keys, kind, section_at, sections, task_keys
-from manyheads.config.recipe import (
-    ClassificationTask,
-    DataSpec,
-    OptimizerSpec,
-    OwnModule,
-    OwnTask,
-    PoolModule,
-    Recipe,
-    StepSpec,
-    TaggingTask,
-    TaskData,
-    TrainingSpec,
-)
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.data import DataSpec, TaskData
+from manyheads.config.spec.modules import OwnModule, PoolModule
+from manyheads.config.spec.tasks import ClassificationTask, OwnTask, StepSpec, TaggingTask
+from manyheads.config.spec.training import OptimizerSpec, TrainingSpec
 
 DATA = {
     "modules": {"p": {"type": "pool"}, "o": {"type": "mine"}},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.config.recipe import BatchSpec
+from manyheads.config.spec.training import BatchSpec
 from manyheads.data.batching import POOL, TOKENS, plan_pass
 
 lengths = st.lists(st.integers(0, 300), max_size=120).map(lambda values: np.array(values, dtype=np.int64))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.config.recipe import MixtureSpec
+from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.data import mixture
 from manyheads.errors import RecipeError
 

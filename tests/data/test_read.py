@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads import registry
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import READERS, Rows, columns_of, read_rows, split_rows
 from manyheads.data.readers.contract import FileFact
 from manyheads.errors import DataError, RecipeError

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.config.recipe import BatchSpec, MixtureSpec
+from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.training import BatchSpec
 from manyheads.data.stream import Draw, Position, Stream
 from manyheads.errors import ArtefactError, RecipeError
 

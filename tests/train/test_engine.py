@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from manyheads.config.recipe import TrainingSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.errors import RecipeError, ResourceError
 from manyheads.train import engine as module
 from manyheads.train.engine import Engine, _together

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.config.recipe import TrainingSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.tensors import TensorDataset
 from manyheads.errors import RecipeError
 from manyheads.model import Model

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.config.recipe import MixtureSpec, TrainingSpec
+from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset
 from manyheads.errors import NumericsError, ResourceError

@@ -16,7 +16,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from manyheads.config.recipe import OptimizerSpec, ScheduleSpec
+from manyheads.config.spec.training import OptimizerSpec, ScheduleSpec
 from manyheads.errors import RecipeError
 from manyheads.nn.trunk import Trunk
 from manyheads.train.optim import factor, make_optimizer, set_rate

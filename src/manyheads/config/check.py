@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
 from manyheads.config.node import Finding, KeyPath, Node, dotted
-from manyheads.config.recipe import DataSpec, OwnTask, Recipe, RegressionTask, StepSpec, TaskBase
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.data import DataSpec
+from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
 from manyheads.errors import listed, nearest
 
 _BATCH = "batch"

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from manyheads.config.recipe import Recipe, Strict, TaskData
+from manyheads.config.recipe import Recipe
 from manyheads.config.reference import reference
 from manyheads.config.schema import json_schema, schema_text
+from manyheads.config.spec.base import Strict
+from manyheads.config.spec.data import TaskData
 
 __all__ = ["dump", "json_schema", "main", "reference", "schema_text"]
 

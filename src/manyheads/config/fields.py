@@ -8,7 +8,9 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from manyheads.config.node import KeyPath
-from manyheads.config.recipe import OwnTask, Recipe, Strict, TaskBase
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.base import Strict
+from manyheads.config.spec.tasks import OwnTask, TaskBase
 
 Section = tuple[tuple[str, ...], type[Strict]]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from manyheads.config.recipe import DataSpec, ModuleSpec, PretrainedModule, Recipe
+from manyheads.config.recipe import Recipe
+from manyheads.config.spec.data import DataSpec
+from manyheads.config.spec.modules import ModuleSpec, PretrainedModule
 
 
 def rebase(recipe: Recipe, old: Path, new: Path) -> Recipe:

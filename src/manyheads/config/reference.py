@@ -9,8 +9,12 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from manyheads.config.fields import kind, sections
-from manyheads.config.recipe import DataSpec, OwnModule, OwnTask, Recipe, Strict, TaskBase, TaskData
+from manyheads.config.recipe import Recipe
 from manyheads.config.schema import json_schema
+from manyheads.config.spec.base import Strict
+from manyheads.config.spec.data import DataSpec, TaskData
+from manyheads.config.spec.modules import OwnModule
+from manyheads.config.spec.tasks import OwnTask, TaskBase
 
 EXAMPLE = """\
 version: 1
@@ -65,7 +69,7 @@ training:
 """
 
 _HEAD = """\
-<!-- Made by `make schema` from src/manyheads/config/recipe.py; change the descriptions there. -->
+<!-- Made by `make schema` from src/manyheads/config/spec/; change the descriptions there. -->
 
 # The recipe
 

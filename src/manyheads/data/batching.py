@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manyheads.config.recipe import BatchSpec
+from manyheads.config.spec.training import BatchSpec
 from manyheads.seeds import generator
 
 POOL = 50  # batches that are sorted together: enough for even lengths, few enough for random company

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from manyheads.config.recipe import MixtureSpec
+from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.seeds import generator
 

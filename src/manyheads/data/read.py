@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Literal, TypeAlias
 
 from manyheads import seeds
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers import conll, delimited, folders, hub, jsonl, parquet  # noqa: F401  # each registers its formats
 from manyheads.data.readers import lines as _lines  # noqa: F401
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source, repeated

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from manyheads.config.recipe import BatchSpec, MixtureSpec
+from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.training import BatchSpec
 from manyheads.data import mixture
 from manyheads.data.batching import plan_pass
 from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest

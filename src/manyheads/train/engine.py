@@ -17,7 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from manyheads.config.recipe import TrainingSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.errors import Problem, RecipeError, ResourceError
 from manyheads.seeds import key
 

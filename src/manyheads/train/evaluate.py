@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from manyheads.config.recipe import TrainingSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.metrics import Score

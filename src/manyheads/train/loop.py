@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from manyheads.balance.weighting import StaticWeights
-from manyheads.config.recipe import TrainingSpec
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.stream import Draw, Position, Stream
 from manyheads.errors import NumericsError, Problem, ResourceError

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from manyheads.config.recipe import OptimizerSpec, ScheduleSpec
+from manyheads.config.spec.training import OptimizerSpec, ScheduleSpec
 from manyheads.errors import RecipeError
 from manyheads.nn.trunk import Trunk
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import pytest
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import Rows, read_rows
 
 ReadFile: TypeAlias = Callable[..., Rows]

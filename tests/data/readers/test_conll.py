@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import read_rows
 from manyheads.errors import DataError
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import BadRow, Source, refuse_columns, repeated
 from manyheads.errors import RecipeError
 from manyheads.types import Place

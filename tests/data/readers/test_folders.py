@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import read_rows
 from manyheads.errors import DataError, RecipeError
 

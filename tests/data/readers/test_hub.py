@@ -5,7 +5,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 from datasets import load as datasets_load
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import read_rows
 from manyheads.errors import DataError, RecipeError
 

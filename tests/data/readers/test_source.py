@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import read_rows
 from manyheads.errors import DataError
 

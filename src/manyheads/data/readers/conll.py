@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source
 from manyheads.data.readers.decode import lines, read_text
 from manyheads.errors import DataError, Problem

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.errors import Problem, RecipeError
 from manyheads.registry import Registry
 from manyheads.types import Place, Row

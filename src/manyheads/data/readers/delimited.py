@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source, repeated
 from manyheads.data.readers.decode import ended_lines, line_at, lines, read_text
 from manyheads.errors import DataError, Problem, listed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source, refuse_columns
 from manyheads.data.readers.decode import read_text
 from manyheads.data.readers.source import folder, unopened

@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, FileFact, Rows, Source, refuse_columns
 from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
 from manyheads.types import Place, Row, Value

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, BadRow, Rows, Source, refuse_columns
 from manyheads.data.readers.decode import line_at, line_ends, lines, read_text
 from manyheads.errors import DataError, Problem, shown

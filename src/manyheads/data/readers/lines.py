@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, Rows, Source
 from manyheads.data.readers.decode import lines, read_text
 from manyheads.errors import Problem, RecipeError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manyheads.config.recipe import DataSpec
+from manyheads.config.spec.data import DataSpec
 from manyheads.data.readers.contract import READERS, Rows, Source, refuse_columns, repeated
 from manyheads.data.readers.source import content
 from manyheads.errors import DataError, Problem, listed

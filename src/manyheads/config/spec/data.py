@@ -1,0 +1,59 @@
+"""Where rows come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from manyheads.config.spec.base import Strict
+
+
+class DataSpec(Strict):
+    """Where rows come from and which of their columns are the input."""
+
+    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "folders", "hub"] | str = "auto"
+    """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked).
+
+    `folders`: one sub-folder a label, one text a file. A plug-in's formats go by their names.
+    """
+    train: str | list[str] | None = None
+    """File or files of the training rows, relative to the recipe; for `hub` the name of a split."""
+    dev: str | list[str] | None = None
+    """Rows that choose checkpoints and stop training."""
+    test: str | list[str] | None = None
+    """Rows that are scored once, at the end."""
+    split: dict[Literal["dev", "test"], Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    """Shares of `train` to set aside, e.g. `{dev: 0.1, test: 0.1}`, drawn by lot from `seed`, file names and row numbers."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use at most this many training rows, chosen by lot as for `split`."""
+    text: str | None = None
+    """Column of the (first) text; default: `text`, unless the rows come as words."""
+    pair: str | None = None
+    """Column of the second text."""
+    words: str | None = None
+    """Column of the words, for data that come as words (CoNLL: the first column unless said)."""
+    columns: list[str] | None = None
+    """Names of the columns of a file without a header; for CoNLL names from the left (default: words, then tags last)."""
+    encoding: str = "utf-8"
+    """Text encoding of the files."""
+    missing: list[str] = Field(default_factory=list)
+    """Label texts that mean "no label", e.g. `["", "-1", "NaN"]`. JSON null always does."""
+    bad_rows: Literal["error", "skip", "quarantine"] = "error"
+    """What to do with a row that breaks a rule.
+
+    Stop, leave it out and count it, or also write it, with the rule, to `<data set>.quarantine.jsonl` in the run's folder.
+    """
+    hub: str | None = None
+    """Name of a data set on the hub or a folder that `datasets` saved; needs `format: hub`."""
+    config: str | None = None
+    """Configuration of the hub data set."""
+
+
+class TaskData(DataSpec):
+    """A data set of the task's own, with the task's label column; or, by `from`, a named data set of the recipe."""
+
+    from_: str | None = Field(default=None, alias="from")
+    """Name of a data set under `data:`, shared with other tasks; then only `label` and `missing` may stand beside it."""
+    label: str | None = None
+    """Column of the label (a class, a number, a list of classes, or one tag a word); default: `label`, for tagging `tags`."""

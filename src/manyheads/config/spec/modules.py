@@ -1,0 +1,62 @@
+"""The modules of the pool."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, Tag
+
+from manyheads.config.spec.base import Strict, own_or
+
+
+class PretrainedModule(Strict):
+    """A pretrained encoder that `transformers.AutoModel` loads. Takes tokens, gives states (B, T, D)."""
+
+    type: Literal["pretrained"]
+    name: str
+    """A known installed package (`minilm`, `bert-tiny`), a folder, or a hub id."""
+    revision: str | None = None
+    """Commit or tag of a hub id."""
+    max_length: int = Field(default=256, ge=8, le=8192)
+    """Most pieces of one input, special pieces included; what is cut is counted."""
+    freeze: bool = False
+    """Leave the weights as they are: no gradient, no dropout."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Replaces the encoder's own dropout rates."""
+
+
+class PoolModule(Strict):
+    """One vector a row from its states: takes (B, T, D), gives (B, D)."""
+
+    type: Literal["pool"]
+    how: Literal["mean", "cls", "max"] = "mean"
+    """`mean` and `max` over real pieces, `cls` the first piece."""
+
+
+class FeedForwardModule(Strict):
+    """Linear, activation, dropout; takes and gives vectors or states."""
+
+    type: Literal["feedforward"]
+    width: int = Field(ge=1)
+    """Output width."""
+    activation: Literal["relu", "gelu", "tanh"] = "gelu"
+    """Function after the linear map."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout after the activation."""
+
+
+class OwnModule(Strict):
+    """A module type that a plug-in registered."""
+
+    type: str = Field(json_schema_extra={"not": {"enum": ["pretrained", "pool", "feedforward"]}})
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the registered function."""
+
+
+ModuleSpec: TypeAlias = Annotated[
+    Annotated[PretrainedModule, Tag("pretrained")]
+    | Annotated[PoolModule, Tag("pool")]
+    | Annotated[FeedForwardModule, Tag("feedforward")]
+    | Annotated[OwnModule, Tag("own")],
+    own_or(frozenset({"pretrained", "pool", "feedforward"})),
+]

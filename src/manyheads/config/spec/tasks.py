@@ -1,0 +1,106 @@
+"""The tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, Tag
+
+from manyheads.config.spec.base import Strict, own_or
+from manyheads.config.spec.data import TaskData
+
+
+class StepSpec(Strict):
+    """A step of a path, written out: a module, where its inputs come from, a name for its result."""
+
+    module: str
+    """Name of a module in the pool."""
+    inputs: list[str] = Field(default_factory=list)
+    """Names of earlier steps, or `batch.<field>`; default: the step before, or the batch's input."""
+    name: str | None = None
+    """Name of the result; default: the module's name."""
+
+
+class TaskBase(Strict):
+    """What all tasks have."""
+
+    path: list[str | StepSpec] = Field(default_factory=list)
+    """Modules from the input to the head, e.g. `[encoder]`. The task's head is added at its end."""
+    data: TaskData = Field(default_factory=TaskData)
+    """Rows and label column."""
+    weight: float = Field(default=1.0, ge=0)
+    """Static weight of the task's loss; reported losses stay unweighted."""
+    metric: str | None = None
+    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1."""
+    metrics: list[str] = Field(default_factory=list)
+    """Further scores to report."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout before the head's linear map."""
+    pool: Literal["mean", "cls", "max"] = "mean"
+    """How states become one vector a row, when the path ends in states and the head reads vectors."""
+    patience: int | None = Field(default=None, ge=1)
+    """Leave the mixture after this many evaluations without a better `metric`."""
+    use_defaults: bool = True
+    """False: `defaults` does not apply to this task."""
+
+
+class ClassificationTask(TaskBase):
+    """One label a row; one text or a pair. Cross-entropy."""
+
+    type: Literal["classification"]
+    labels: list[str] | None = None
+    """All labels; default: those of the training rows, sorted."""
+    class_weights: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None = None
+    """Weight of each label's rows in the loss."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over all labels."""
+
+
+class MultilabelTask(TaskBase):
+    """Any number of labels a row. Binary cross-entropy a label."""
+
+    type: Literal["multilabel"]
+    labels: list[str] | None = None
+    """All labels; default: those of the training rows, sorted."""
+    separator: str = "|"
+    """Splits the label column where it is text."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """A label is predicted when its probability reaches this."""
+
+
+class RegressionTask(TaskBase):
+    """A number a row. Squared error."""
+
+    type: Literal["regression"]
+    low: float | None = None
+    """Least allowed target; predictions are clipped to it."""
+    high: float | None = None
+    """Greatest allowed target; predictions are clipped to it."""
+
+
+class TaggingTask(TaskBase):
+    """One tag a word. Cross-entropy at each word's first piece; one prediction for every input word, always."""
+
+    type: Literal["tagging"]
+    labels: list[str] | None = None
+    """All tags; default: those of the training rows, sorted, O first."""
+    scheme: Literal["BIO", "IOB1", "BIOUL", "IOBES", "none"] = "BIO"
+    """How tags spell spans; `none`: tags are plain classes (parts of speech) and are scored by accuracy."""
+
+
+class OwnTask(TaskBase):
+    """A task type that a plug-in registered."""
+
+    type: str = Field(json_schema_extra={"not": {"enum": ["classification", "multilabel", "regression", "tagging"]}})
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the registered class."""
+
+
+TaskSpec: TypeAlias = Annotated[
+    Annotated[ClassificationTask, Tag("classification")]
+    | Annotated[MultilabelTask, Tag("multilabel")]
+    | Annotated[RegressionTask, Tag("regression")]
+    | Annotated[TaggingTask, Tag("tagging")]
+    | Annotated[OwnTask, Tag("own")],
+    own_or(frozenset({"classification", "multilabel", "regression", "tagging"})),
+]
