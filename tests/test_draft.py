@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 from manyheads.api import load_recipe
 from manyheads.assemble import assemble
 from manyheads.config.recipe import Recipe
-from manyheads.draft import _yaml, draft, guess
-from manyheads.errors import DataError
+from manyheads.draft import Guess, _yaml, draft, families, guess
+from manyheads.errors import DataError, RecipeError
 
 
 def recipe_of(place: Path, tiny: Path, *names: str) -> Recipe:
@@ -23,6 +23,12 @@ def recipe_of(place: Path, tiny: Path, *names: str) -> Recipe:
     assert loaded.warnings == ()
     assemble(loaded)
     return loaded.recipe
+
+
+def guessed(place: Path, *names: str) -> Guess:
+    """What is guessed from files that are one task."""
+    [family] = families([place / name for name in names])
+    return guess(family, place)
 
 
 def jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -113,7 +119,7 @@ def test_many_labels_go_over_several_lines(place: Path, tiny: Path) -> None:
 
 def test_too_many_labels_are_doubted(place: Path) -> None:
     jsonl(place / "ids.jsonl", [{"text": "x", "label": f"row {i}"} for i in range(60)])
-    found = guess(place / "ids.jsonl", place)
+    found = guessed(place, "ids.jsonl")
     assert "is this a label column?" in found.notes[0]
     assert found.settings == ()
 
@@ -154,14 +160,207 @@ def test_two_files_of_one_name(place: Path) -> None:
     for folder in ("a", "b"):
         (place / folder).mkdir()
         (place / folder / "x.csv").write_text("text,label\nfine,a\nbad,b\n")
-    with pytest.raises(DataError, match="tasks of the same name"):
+    with pytest.raises(DataError, match="tasks of the same name; found 'x'\n    rename one of them"):
         draft([place / "a" / "x.csv", place / "b" / "x.csv"], "minilm", place)
+
+
+# files of several splits --------------------------------------------------------------------------------------------
+
+
+def split_files(folder: Path, *names: str, count: int = 12) -> list[Path]:
+    """Files of as many rows, with the labels a and b."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        mark = "\t" if ".tsv" in name else ","
+        (folder / name).write_text(f"text{mark}label\n" + f"fine{mark}a\nbad{mark}b\n" * (count // 2))
+    return [folder / name for name in names]
+
+
+@pytest.mark.parametrize(
+    ("names", "task"),
+    [
+        (["train.tsv", "dev.tsv", "test.tsv"], "sst2"),
+        (["test.tsv", "dev.tsv", "train.tsv"], "sst2"),
+        (["Train.csv", "VALID.csv", "Test.csv"], "sst2"),
+        (["mood.train.csv", "mood.validation.csv", "mood.test.csv"], "mood"),
+        (["mood_train.csv", "mood_val.csv", "mood_test.csv"], "mood"),
+        (["train-mood.csv", "eval-mood.csv", "test-mood.csv"], "mood"),
+        (["en_ewt-ud-train.csv", "en_ewt-ud-dev.csv", "en_ewt-ud-test.csv"], "en_ewt_ud"),
+        (["train.mood.v2.csv", "dev.mood.v2.csv", "test.mood.v2.csv"], "mood"),
+        (["2024.train.csv", "2024.dev.csv", "2024.test.csv"], "task_2024"),
+    ],
+)
+def test_files_that_differ_in_the_word_of_their_split_are_one_task(
+    place: Path, tiny: Path, names: list[str], task: str
+) -> None:
+    folder = place / "sst2"
+    files = split_files(folder, *names)
+    [(name, spec)] = recipe_of(place, tiny, *(f"sst2/{n}" for n in names)).tasks.items()
+    by_word = sorted(files, key=lambda f: ("test" in f.name.lower(), "train" not in f.name.lower()))
+    assert name == task
+    assert [spec.data.train, spec.data.dev, spec.data.test] == [f"sst2/{f.name}" for f in by_word]
+    assert spec.data.split == {}
+    text = (place / "recipe.yaml").read_text()
+    assert "# One task of 3 files, whose names differ only in the word for train, dev, test." in text
+    assert "# Guessed from 12 train, 12 dev, 12 test rows" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (["train.csv"], {"dev": 0.1, "test": 0.1}),
+        (["train.csv", "dev.csv"], {"test": 0.1}),
+        (["train.csv", "test.csv"], {"dev": 0.1}),
+    ],
+)
+def test_what_no_file_gives_is_set_aside(place: Path, tiny: Path, names: list[str], split: dict[str, float]) -> None:
+    split_files(place / "sst2", *names)
+    task = recipe_of(place, tiny, *(f"sst2/{name}" for name in names)).tasks["sst2"]
+    assert task.data.split == split
+
+
+def test_of_few_rows_none_is_set_aside(place: Path, tiny: Path) -> None:
+    split_files(place / "sst2", "train.csv", "dev.csv", count=4)
+    assert recipe_of(place, tiny, "sst2/train.csv", "sst2/dev.csv").tasks["sst2"].data.split == {}
+
+
+def test_folders_and_names_keep_tasks_apart(place: Path) -> None:
+    files = [
+        *split_files(place / "a", "train.csv", "dev.csv", "x.train.csv", "x.dev.csv", "x.dev.tsv", "other.csv"),
+        *split_files(place / "b", "train.csv", "dev.csv", "training.csv", "mood-trainer.csv"),
+    ]
+    found = {family.name: {split: [f.name for f in part] for split, part in family.files.items()} for family in families(files)}
+    assert found == {
+        "a": {"train": ["train.csv"], "dev": ["dev.csv"]},
+        "x": {"train": ["x.train.csv"], "dev": ["x.dev.csv"]},
+        "x_dev": {"train": ["x.dev.tsv"]},
+        "other": {"train": ["other.csv"]},
+        "b": {"train": ["train.csv"], "dev": ["dev.csv"]},
+        "training": {"train": ["training.csv"]},
+        "mood_trainer": {"train": ["mood-trainer.csv"]},
+    }
+
+
+def test_the_folder_is_found_where_the_command_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split_files(place / "sst2", "train.csv", "dev.csv")
+    monkeypatch.chdir(place / "sst2")
+    [family] = families([Path("train.csv"), Path("./dev.csv"), Path("train.csv")])
+    assert (family.name, family.files) == ("sst2", {"train": (Path("train.csv"),), "dev": (Path("dev.csv"),)})
+
+
+@pytest.mark.parametrize("names", [["dev.csv"], ["test.csv", "dev.csv"], ["mood_test.csv", "mood_eval.csv"]])
+def test_without_training_rows_each_file_stays_a_task_with_a_note(place: Path, tiny: Path, names: list[str]) -> None:
+    split_files(place / "sst2", *names)
+    found = recipe_of(place, tiny, *(f"sst2/{name}" for name in names)).tasks
+    assert {name: task.data.train for name, task in found.items()} == {n.removesuffix(".csv"): f"sst2/{n}" for n in names}
+    text = (place / "recipe.yaml").read_text()
+    assert text.count("# Named like dev or test rows, but no train file was given beside it") == len(names)
+
+
+def test_two_files_of_one_split_are_a_list(place: Path, tiny: Path) -> None:
+    split_files(place / "x", "train.csv", "dev.csv", "eval.csv")
+    [spec] = recipe_of(place, tiny, "x/train.csv", "x/dev.csv", "x/eval.csv").tasks.values()
+    assert spec.data.dev == ["x/dev.csv", "x/eval.csv"]
+
+
+def test_labels_of_all_files_are_written_out(place: Path, tiny: Path) -> None:
+    split_files(place / "x", "train.csv")
+    (place / "x" / "dev.csv").write_text("text,label\nfine,a\nso so,c\nbad,\n")
+    [spec] = recipe_of(place, tiny, "x/train.csv", "x/dev.csv").tasks.values()
+    assert (spec.labels, spec.data.missing) == (["a", "b", "c"], [""])  # type: ignore[union-attr]
+
+
+def test_tags_of_all_files_are_written_out(place: Path, tiny: Path) -> None:
+    (place / "ner.train.conll").write_text("anna B-PER\n\n" * 12)
+    (place / "ner.test.conll").write_text("rome B-LOC\nin O\n")
+    [(name, spec)] = recipe_of(place, tiny, "ner.train.conll", "ner.test.conll").tasks.items()
+    assert (name, spec.labels, spec.data.test) == ("ner", ["B-LOC", "B-PER", "O"], "ner.test.conll")  # type: ignore[union-attr]
+
+
+def test_a_file_without_labels_is_left_out_and_told(place: Path, tiny: Path) -> None:
+    split_files(place / "sst2", "train.tsv", "dev.tsv")
+    (place / "sst2" / "test.tsv").write_text("index\ttext\n0\tfine\n")
+    [spec] = recipe_of(place, tiny, "sst2/train.tsv", "sst2/dev.tsv", "sst2/test.tsv").tasks.values()
+    assert (spec.data.test, spec.data.split) == (None, {"test": 0.1})
+    [line] = [line for line in (place / "recipe.yaml").read_text().splitlines() if "# Left out" in line]
+    assert line.endswith("test.tsv', without the column 'label'.")
+
+
+def test_bad_rows_of_all_files_are_counted(place: Path) -> None:
+    split_files(place / "x", "train.csv", "dev.csv")
+    for name in ("train.csv", "dev.csv"):
+        with (place / "x" / name).open("a") as file:
+            file.write("one,two,three\n")
+    assert [line for line in guessed(place / "x", "train.csv", "dev.csv").data if "2 rows break a rule" in line]
+
+
+# numbers as labels --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "note"),
+    [
+        ([1, 2, 3, 4, 5] * 3, "classification", "Or regression: if the numbers are amounts"),
+        (["1", "2.5", "4"] * 4, "regression", "Or classification: if the numbers are names of classes"),
+        (list(range(30)), "regression", "Or classification"),
+        ([0, 1] * 6, "classification", None),
+        (["a", "b", "c"] * 4, "classification", None),
+        ([0.25, 0.5, 0.75] * 4, "regression", None),
+        ([i / 4 for i in range(120)], "regression", None),
+        ([[1, 2, 3]] * 12, "multilabel", None),
+    ],
+    ids=str,
+)
+def test_numbers_may_be_classes_or_amounts(place: Path, values: list[Any], kind: str, note: str | None) -> None:
+    jsonl(place / "stars.jsonl", [{"text": f"film {i}", "label": v} for i, v in enumerate(values)])
+    found = guessed(place, "stars.jsonl")
+    assert found.type == kind
+    assert [text.startswith(note or "Or") for text in found.notes[1:]] == ([True] if note else [])
+
+
+def test_the_other_type_works_as_the_note_says(place: Path, tiny: Path) -> None:
+    jsonl(place / "stars.jsonl", [{"text": f"film {i}", "label": 1 + i % 5} for i in range(12)])
+    recipe_of(place, tiny, "stars.jsonl")
+    file = place / "recipe.yaml"
+    lines = [line for line in file.read_text().splitlines() if "labels:" not in line]
+    file.write_text("\n".join(lines).replace("type: classification", "type: regression"))
+    loaded = load_recipe(file)
+    assemble(loaded)
+    assert loaded.recipe.tasks["stars"].type == "regression"
+
+
+# what init cannot take ----------------------------------------------------------------------------------------------
 
 
 def test_a_file_of_one_column(place: Path) -> None:
     (place / "x.csv").write_text("text\nfine\n")
-    with pytest.raises(DataError, match="a text and a label column are wanted"):
-        guess(place / "x.csv", place)
+    with pytest.raises(DataError) as caught:
+        guessed(place, "x.csv")
+    assert str(caught.value) == f"{place / 'x.csv'}: a text and a label column are wanted; found 'text'"
+
+
+def test_plain_lines_are_told_what_they_may_be(place: Path) -> None:
+    (place / "ner.txt").write_text("anna B-PER\n")
+    with pytest.raises(DataError, match=r"for a word and its tag a line name it \.conll"):
+        guessed(place, "ner.txt")
+
+
+def test_another_separator_is_told(place: Path) -> None:
+    (place / "x.csv").write_text("text;label\nfine;a\n")
+    with pytest.raises(DataError, match="parted by semicolons: write it with commas"):
+        guessed(place, "x.csv")
+
+
+def test_folders_are_told_what_is_wanted(place: Path) -> None:
+    (place / "news").mkdir()
+    with pytest.raises(RecipeError) as caught:
+        draft([place / "news", place], "minilm", place)
+    assert [p.place for p in caught.value.problems] == [str(place / "news"), str(place)]
+    assert "data files are wanted" in str(caught.value)
+    assert "`format: folders`" in str(caught.value)
+
+
+# text in YAML -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

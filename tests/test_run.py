@@ -68,10 +68,21 @@ def weights(folder: Path) -> dict[str, str]:
 def test_bad_rows_are_written_down(recipe: Path) -> None:
     recipe.write_text(recipe.read_text().replace("train: mood.csv", "bad_rows: quarantine, train: mood.csv"))
     with (recipe.parent / "mood.csv").open("a") as file:
-        file.write("one,two,three\n")
+        file.write("one,two,three\nthe film,\n")
     finish(recipe, "training.steps=1")
-    [line] = (recipe.parent / "run" / "mood.quarantine.jsonl").read_text().splitlines()
-    assert json.loads(line)["place"] == "mood.csv:42"
+    lines = (recipe.parent / "run" / "mood.quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "place": "mood.csv:42",
+            "rule": "a row of 2 columns is expected, this one has 3",
+            "text": "one,two,three\n",
+        },
+        {
+            "place": "mood.csv:43",
+            "rule": "task mood: a label is empty; found ''",
+            "text": '{"text": "the film", "label": ""}',
+        },
+    ]
 
 
 def test_events_come_in_order(recipe: Path) -> None:

@@ -6,20 +6,30 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.labels import label_text
-from manyheads.data.read import columns_of, read_rows
-from manyheads.errors import DataError, Problem, listed
+from manyheads.data.read import Rows, Split, columns_of, read_rows
+from manyheads.data.readers.source import PACKED
+from manyheads.errors import DataError, Problem, RecipeError, listed
 from manyheads.types import Row
 
 SCHEMA = "recipe.schema.json"  # beside the recipe
 _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "tag", "score", "y")
 _TEXT_NAMES = ("text", "sentence", "sentence1", "premise", "question", "content", "review", "title")
 _PAIR_NAMES = ("pair", "sentence2", "hypothesis", "answer", "passage", "text2")
+_SPLITS: Mapping[str, Split] = {
+    "train": "train",
+    **dict.fromkeys(("dev", "valid", "validation", "val", "eval"), "dev"),
+    "test": "test",
+}
+_SPLIT = re.compile(rf"(?<![^._-])({'|'.join(_SPLITS)})(?![^._-])", re.IGNORECASE)  # a whole part of a file's name
+_ORDER: tuple[Split, ...] = ("train", "dev", "test")
+_LINES = "a .txt file is read as plain lines; for a word and its tag a line name it .conll, for columns .tsv"
+_FEWEST = 10  # training rows of which some can be set aside
 _MOST = 50  # labels that are written out; a column with more of them may be no label column
 _CLASSES = 20  # different whole numbers that may still be classes
 _WIDTH = 100  # characters of a line of labels
@@ -28,8 +38,17 @@ _BARE = re.compile(r"[A-Za-z_][\w/-]*(\.\w+)*|(\.\./)*[A-Za-z_][\w./-]*", re.ASC
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """The files of one task, by split, and what their names tell beside that."""
+
+    name: str
+    files: Mapping[Split, tuple[Path, ...]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Guess:
-    """One task guessed from a file: its lines of YAML under `data` and above it, and the reasons."""
+    """One task guessed from its files: its lines of YAML under `data` and above it, and the reasons."""
 
     name: str
     type: str
@@ -39,11 +58,18 @@ class Guess:
 
 
 def draft(files: Sequence[Path], encoder: str, base: Path) -> str:
-    """The text of a recipe with one task a file, paths relative to `base`. Raises DataError for what cannot be read."""
-    guesses = [guess(file, base) for file in files]
+    """The text of a recipe with a task for each family of files, paths relative to `base`.
+
+    Raises RecipeError for folders, DataError for what cannot be read.
+    """
+    remedy = "name files in it; for one sub-folder a label, write a task with `format: folders` by hand"
+    rule = "data files are wanted, and this is a folder"
+    if wrong := [Problem(rule, str(file), remedy=remedy) for file in files if file.is_dir()]:
+        raise RecipeError(*wrong)
+    guesses = [guess(family, base) for family in families(files)]
     twice = [name for name, count in Counter(g.name for g in guesses).items() if count > 1]
     if twice:
-        raise DataError(Problem("two files would give tasks of the same name; rename one", value=twice[0]))
+        raise DataError(Problem("two files would give tasks of the same name", value=twice[0], remedy="rename one of them"))
     lines = [
         f"# yaml-language-server: $schema={SCHEMA}",
         "# Made by `manyheads init`. Every key and its default: docs/recipe.md, or `manyheads schema`.",
@@ -71,22 +97,82 @@ def draft(files: Sequence[Path], encoder: str, base: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def guess(file: Path, base: Path) -> Guess:
-    """What task a file is for: by its format, its column names and the values of its label column."""
-    read = read_rows(DataSpec(train=str(file.resolve()), bad_rows="skip"), "train", base)
-    rows, columns = read.rows, columns_of(read.rows)
-    data = [f"train: {_yaml(os.path.relpath(file, base))}"]
-    if len(rows) >= 10:
-        data += ["split: {dev: 0.1, test: 0.1}   # set aside from train; or name files: dev: …, test: …"]
-    if read.bad:
-        data += [f"bad_rows: skip               # {len(read.bad)} rows break a rule; `error` lists them"]
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", file.name.split(".")[0]).strip("_")[:60] or "task"
-    name = name if name[0].isalpha() else f"task_{name}"
-    lists = [c for c in columns if all(isinstance(row.values.get(c), list | tuple) for row in rows)]
-    tags = next((c for c in lists[:0:-1] if _parallel(rows, lists[0], c)), None)
-    if tags is not None:
-        return _tagging(name, data, rows, lists[0], tags)
-    return _labels(name, data, rows, columns, str(file))
+def families(files: Iterable[Path]) -> list[Family]:
+    """Files of one folder whose names differ only in a word (train, dev, valid, test, …) are one task.
+
+    It is called like the rest of the name, else like the folder. Without a train file each stays a task of its own.
+    """
+    groups: dict[tuple[Path, str], dict[Split, list[Path]]] = {}
+    for file in dict.fromkeys(files):
+        split, rest = _parted(file.name)
+        groups.setdefault((file.absolute().parent, rest), {}).setdefault(split, []).append(file)
+    found = []
+    for (folder, rest), group in groups.items():
+        if "train" not in group:
+            note = "Named like dev or test rows, but no train file was given beside it: taken for training rows."
+            found += [Family(_name_of(_stem(f.name)), {"train": (f,)}, (note,)) for part in group.values() for f in part]
+            continue
+        members = {split: tuple(group[split]) for split in _ORDER if split in group}
+        count = sum(map(len, members.values()))
+        note = f"One task of {count} files, whose names differ only in the word for {', '.join(members)}."
+        stem = _stem(rest).replace("/", "").strip("._- ").split(".")[0]
+        found.append(Family(_name_of(stem or folder.name), members, (note,) if count > 1 else ()))
+    return found
+
+
+def _parted(name: str) -> tuple[Split, str]:
+    """The split that a file's name tells, train unless it does, and the name with a slash in the place of that word."""
+    words = list(_SPLIT.finditer(name))
+    if not words:
+        return "train", name
+    start, stop = words[-1].span()
+    return _SPLITS[name[start:stop].lower()], f"{name[:start]}/{name[stop:]}"
+
+
+def _stem(name: str) -> str:
+    """A file's name without the endings that tell its format."""
+    name = name.removesuffix(next((p for p in PACKED if name.lower().endswith(p)), ""))
+    return name.rpartition(".")[0] or name
+
+
+def _name_of(text: str) -> str:
+    """`text` as the name of a task."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:60] or "task"
+    return name if name[0].isalpha() else f"task_{name}"
+
+
+def guess(family: Family, base: Path) -> Guess:
+    """What task the files are for: by their format, the column names and the values of the label column."""
+    files: dict[str, list[str]] = {split: [str(file) for file in part] for split, part in family.files.items()}
+    spec = DataSpec.model_validate({**files, "bad_rows": "skip"})
+    read = {split: read_rows(spec, split, Path()) for split in family.files}
+    rows = read["train"].rows
+    used = _word_columns(rows) or _text_columns(rows, files["train"][0])
+    kept = {split: part for split, part in read.items() if set(used.values()) <= set(columns_of(part.rows))}
+    notes = [*family.notes, *(_left_out(files[split], used, read[split].rows) for split in read if split not in kept)]
+    data = _files(family, kept, base) + [f"{key}: {_yaml(column)}" for key, column in used.items()]
+    make = _tagging if "words" in used else _labels
+    return make(family.name, data, kept, used, notes)
+
+
+def _files(family: Family, kept: Mapping[Split, Rows], base: Path) -> list[str]:
+    """The lines of a task's files, and of what is set aside where a split has none."""
+    lines = []
+    for split in kept:
+        paths = [_yaml(os.path.relpath(file, base)) for file in family.files[split]]
+        lines.append(f"{split}: {paths[0] if len(paths) == 1 else '[' + ', '.join(paths) + ']'}")
+    aside = [split for split in _ORDER if split not in kept]
+    if aside and len(kept["train"].rows) >= _FEWEST:
+        shares, named = ", ".join(f"{split}: 0.1" for split in aside), ", ".join(f"{split}: …" for split in aside)
+        lines.append(f"split: {{{shares}}}   # set aside from train; or name files: {named}")
+    if bad := sum(len(part.bad) for part in kept.values()):
+        lines.append(f"bad_rows: skip               # {bad} rows break a rule; `error` lists them")
+    return lines
+
+
+def _left_out(files: Sequence[str], used: Mapping[str, str], rows: Sequence[Row]) -> str:
+    absent = [column for column in used.values() if column not in columns_of(rows)]
+    return f"Left out: {listed(files)}, without the column {listed(absent)}."
 
 
 def _yaml(value: str) -> str:
@@ -95,32 +181,70 @@ def _yaml(value: str) -> str:
     return value if plain else json.dumps(value, ensure_ascii=False)
 
 
-def _labels(name: str, data: list[str], rows: Sequence[Row], columns: Sequence[str], file: str) -> Guess:
-    """A task with a label a row: a column of texts, perhaps one of second texts, a column of labels."""
+def _word_columns(rows: Sequence[Row]) -> dict[str, str]:
+    """Columns of words and of their tags: the first lists of texts that are as long as each other; empty if there are none."""
+    lists = [c for c in columns_of(rows) if all(isinstance(row.values.get(c), list | tuple) for row in rows)]
+    tags = next((c for c in lists[:0:-1] if _parallel(rows, lists[0], c)), None)
+    return {} if tags is None else {"words": lists[0], "label": tags}
+
+
+def _text_columns(rows: Sequence[Row], file: str) -> dict[str, str]:
+    """A column of texts, perhaps one of second texts, a column of labels."""
+    columns = columns_of(rows)
     label = _column(columns, _LABEL_NAMES) or columns[-1]
     rest = [c for c in columns if c != label]
     if not rest:
-        raise DataError(Problem("a text and a label column are wanted", file, listed(columns)))
+        remedy = _LINES if PurePath(file).suffix.lower() == ".txt" else ""
+        raise DataError(Problem("a text and a label column are wanted", file, ", ".join(columns), remedy=remedy))
     first = _column(rest, _TEXT_NAMES) or max(rest, key=lambda c: _length(rows, c))
     pair = _column([c for c in rest if c != first], _PAIR_NAMES)
-    values = [row.values.get(label) for row in rows]
-    data += [f"text: {_yaml(first)}", *([f"pair: {_yaml(pair)}"] if pair else []), f"label: {_yaml(label)}"]
-    if "" in values:
-        data += [f'missing: [""]                # {values.count("")} rows have no label']
-    kind, names = _kind([v for v in values if v not in (None, "")])
+    return {"text": first, **({"pair": pair} if pair else {}), "label": label}
+
+
+def _labels(name: str, data: Sequence[str], read: Mapping[Split, Rows], used: Mapping[str, str], notes: Sequence[str]) -> Guess:
+    """A task with a label a row."""
+    values = [row.values.get(used["label"]) for part in read.values() for row in part.rows]
+    empty = [f'missing: [""]                # {values.count("")} rows have no label'] if "" in values else []
+    labels = [v for v in values if v not in (None, "")]
+    kind, names = _kind(labels)
     about = f"{len(names)} labels" if names else "numbers in the label column"
     if len(names) > _MOST:
         about += ": is this a label column?"
-    note = f"Guessed from {len(rows)} rows with the columns {listed(columns)}: {about}."
-    return Guess(name, kind, tuple(_written(names)), tuple(data), (note,))
+    columns = listed(columns_of(read["train"].rows))
+    note = f"Guessed from {_counted(read, 'rows')} with the columns {columns}: {about}."
+    return Guess(name, kind, tuple(_written(names)), (*data, *empty), (*notes, note, *_doubts(kind, labels)))
 
 
-def _tagging(name: str, data: list[str], rows: Sequence[Row], words: str, tags: str) -> Guess:
-    names = sorted({str(tag) for row in rows for tag in _list(row.values.get(tags))})
+def _tagging(
+    name: str, data: Sequence[str], read: Mapping[Split, Rows], used: Mapping[str, str], notes: Sequence[str]
+) -> Guess:
+    """A task with a tag a word."""
+    names = sorted({str(tag) for part in read.values() for row in part.rows for tag in _list(row.values.get(used["label"]))})
     scheme = _scheme(names)
     settings = [*([] if scheme == "BIO" else [f"scheme: {scheme}"]), *_written(names)]
-    note = f"Guessed from {len(rows)} sentences: {len(names)} tags, scheme {scheme}."
-    return Guess(name, "tagging", tuple(settings), (*data, f"words: {_yaml(words)}", f"label: {_yaml(tags)}"), (note,))
+    note = f"Guessed from {_counted(read, 'sentences')}: {len(names)} tags, scheme {scheme}."
+    return Guess(name, "tagging", tuple(settings), tuple(data), (*notes, note))
+
+
+def _counted(read: Mapping[Split, Rows], what: str) -> str:
+    """How many rows there are, by split where there are several."""
+    if len(read) == 1:
+        return f"{len(read['train'].rows)} {what}"
+    return f"{', '.join(f'{len(part.rows)} {split}' for split, part in read.items())} {what}"
+
+
+def _doubts(kind: str, labels: Sequence[object]) -> list[str]:
+    """The other type that numbers in a label column may be for: stars, say, are classes or amounts."""
+    names = {_name(v) for v in labels}
+    if kind == "classification" and len(names) > 2 and all(_NUMBER.fullmatch(name) for name in names):
+        return ["Or regression: if the numbers are amounts, write `type: regression` and take `labels` out."]
+    if kind == "regression" and len(names) <= _MOST and all(_classlike(v) for v in labels):
+        return ["Or classification: if the numbers are names of classes, write `type: classification`."]
+    return []
+
+
+def _classlike(value: object) -> bool:
+    return isinstance(value, str | int | float) and label_text(value) is not None
 
 
 def _scheme(tags: Iterable[str]) -> str:

@@ -111,8 +111,8 @@ def sifted(
     for split, part in rows.items():
         good[split], unfit = sift(part, source.inputs, targets)
         if not good[split]:
-            rule = f"data set {source.name}: all {len(unfit)} {split} rows break a rule, such as this"
-            raise DataError(Problem(rule, str(unfit[0].place), unfit[0].rule))
+            rule = f"data set {source.name}: no {split} row is left, {len(unfit)} break a rule; the first: {unfit[0].rule}"
+            raise DataError(Problem(rule, str(unfit[0].place)))
         bad += unfit
     return good, bad
 

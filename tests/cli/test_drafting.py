@@ -50,4 +50,43 @@ def test_a_file_that_cannot_be_read(command: Command, place: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(command: Command, recipe: Path) -> None:
-    assert command("init", "mood.csv", "-o", "nowhere/r.yaml")[0] == 7
+    code, _, err = command("init", "mood.csv", "-o", "nowhere/r.yaml")
+    assert code == 2
+    assert err == ("error: nowhere: there is no such folder\n    make the folder first, or name another place with --output\n")
+    assert not Path("nowhere").exists()
+
+
+def test_a_folder_in_the_place_of_the_recipe(command: Command, recipe: Path) -> None:
+    Path("inner").mkdir()
+    for force in ([], ["--force"]):
+        code, _, err = command("init", "mood.csv", "-o", "inner", *force)
+        assert (code, err) == (
+            2,
+            "error: inner: a recipe is a file, and this is a folder\n    name a file in it: --output inner/recipe.yaml\n",
+        )
+
+
+def test_a_folder_in_the_place_of_a_data_file(command: Command, recipe: Path) -> None:
+    Path("inner").mkdir()
+    code, _, err = command("init", "mood.csv", "inner", "-o", "mine.yaml")
+    assert code == 2
+    assert err.startswith("error: inner: data files are wanted, and this is a folder\n    name files in it")
+    assert not Path("mine.yaml").exists()
+
+
+def test_an_unknown_ending(command: Command, place: Path) -> None:
+    Path("notes.xyz").write_text("text\n")
+    code, _, err = command("init", "notes.xyz")
+    assert code == 2
+    assert err.startswith("error: notes.xyz: the format cannot be told from a name that does not end in .csv, ")
+    assert "\n    rename the file, or set `format` to one of 'conll', " in err
+
+
+def test_train_and_dev_files_are_one_task(command: Command, recipe: Path, tiny: Path) -> None:
+    Path("sst2").mkdir()
+    for name in ("train", "dev"):
+        Path(f"sst2/{name}.csv").write_text(Path("mood.csv").read_text())
+    assert command("init", "sst2/train.csv", "sst2/dev.csv", "-o", "mine.yaml", "--encoder", tiny)[0] == 0
+    code, out, _ = command("check", "mine.yaml")
+    assert code == 0
+    assert "sst2" in out
