@@ -14,7 +14,7 @@ from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, 
 from manyheads.graph import Graph, Node, Ref, wire
 from manyheads.ports import Ports
 from manyheads.task.base import Task
-from manyheads.types import Batch, Output, Round, cat_rows, part_rows
+from manyheads.types import Batch, Output, Round, cat_rows, part_rows, tensors_in
 
 Asked: TypeAlias = tuple[tuple[str, ...], ...]  # for each batch of a round, the tasks to answer
 _OURS = (ManyheadsError, MemoryError, torch.OutOfMemoryError)  # say all that is needed as they are
@@ -85,14 +85,8 @@ class Model(nn.Module):
         `asked` names the tasks of each batch; default: those the batch has targets for, label sets without a task left
         out. A step that several tasks or batches share runs once over all their rows.
         """
-        if asked is None:
-            asked = [[t for t in batch.targets if t in self.tasks] for batch in batches]
-        wanted: Asked = tuple(tuple(tasks) for tasks in asked)
-        program = self._programs.get(wanted) or self._compile(wanted)
-        values: dict[int, _Value] = {}
-        for call in program:
-            values[call.number] = (self._run(call, batches, values), call.batches)
-        return [{task: self._end(task, i, batches, values) for task in tasks} for i, tasks in enumerate(wanted)]
+        wanted = self._learned(batches) if asked is None else tuple(tuple(tasks) for tasks in asked)
+        return self._ends(batches, wanted, self._values(batches, wanted))
 
     def answer(self, batch: Batch, tasks: Collection[str] | None = None) -> dict[str, Output]:
         """Outputs of one batch; default: of all tasks of the model."""
@@ -101,8 +95,30 @@ class Model(nn.Module):
 
     def losses(self, batches: Round) -> dict[str, Tensor]:
         """For each task of the round the sum of its item losses, a scalar with its graph; unweighted."""
+        return self._sums(batches, self(batches))
+
+    def losses_behind(self, node: int, batches: Round) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """The losses, and the tensors with a graph that node `node` of the path gave for all of them on the way."""
+        wanted = self._learned(batches)
+        values = self._values(batches, wanted)
+        given = tuple(t for t in tensors_in(values[node][0]) if t.requires_grad) if node in values else ()
+        return self._sums(batches, self._ends(batches, wanted, values)), given
+
+    def _learned(self, batches: Round) -> Asked:
+        return tuple(tuple(t for t in batch.targets if t in self.tasks) for batch in batches)
+
+    def _values(self, batches: Round, wanted: Asked) -> dict[int, _Value]:
+        values: dict[int, _Value] = {}
+        for call in self._programs.get(wanted) or self._compile(wanted):
+            values[call.number] = (self._run(call, batches, values), call.batches)
+        return values
+
+    def _ends(self, batches: Round, wanted: Asked, values: Mapping[int, _Value]) -> list[dict[str, Output]]:
+        return [{task: self._end(task, i, batches, values) for task in tasks} for i, tasks in enumerate(wanted)]
+
+    def _sums(self, batches: Round, found: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
-        for batch, outputs in zip(batches, self(batches), strict=True):
+        for batch, outputs in zip(batches, found, strict=True):
             for name, output in outputs.items():
                 loss = self._loss(name, output.scores, batch.targets[name])
                 sums[name] = sums[name] + loss if name in sums else loss

@@ -249,6 +249,7 @@ class _Session:
                 state=self.state,
                 engine=self.engine,
                 seed=self.recipe.seed,
+                balance=self.recipe.balance,
             )
         except NumericsError as error:
             newest = self.checkpoints.newest()

@@ -215,6 +215,17 @@ def part_rows(value: Any, start: int, stop: int, rows: int) -> Any:
     return value.part(start, stop) if isinstance(value, RowBlock) else value[start:stop]
 
 
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of what a step gave, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, RowBlock):
+        return [t for _, t in value.tensors() if t is not None]
+    if isinstance(value, Mapping):
+        return [t for entry in value.values() for t in tensors_in(entry)]
+    return [t for entry in value for t in tensors_in(entry)] if isinstance(value, list | tuple) else []
+
+
 def _no_rows(value: object) -> TypeError:
     rule = "batches can share a step that takes and gives tensors, lists, RowBlocks, or mappings of these"
     return TypeError(f"{rule}; found {type(value).__name__}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.base import Name, Strict
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.mixture import MixtureSpec
@@ -39,5 +40,7 @@ class Recipe(Strict):
     """The tasks."""
     mixture: MixtureSpec = Field(default_factory=MixtureSpec)
     """Order of the batches."""
+    balance: BalanceSpec = Field(default_factory=BalanceSpec)
+    """How losses and gradients of several tasks become one update."""
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     """How long, in what batches and by which optimizer."""

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from manyheads.balance.weighting import StaticWeights
+from manyheads.balance.backward import Part
+from manyheads.balance.balancer import Balancer
+from manyheads.balance.weighting import Moment
+from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.stream import Draw, Position, Stream
@@ -25,7 +28,9 @@ from manyheads.errors import NumericsError, Problem, ResourceError
 from manyheads.failpoints import reach
 from manyheads.model import Model
 from manyheads.train.engine import Engine
+from manyheads.train.layout import layout_of, trunk_of
 from manyheads.train.optim import factor, set_rate
+from manyheads.types import Batch
 
 _SHOWN = 16  # rows that a message names
 _SKIPS = 10  # steps in a row whose gradient may overflow before the run stops
@@ -34,12 +39,13 @@ _LOWER = "lower `training.optimizer.lr` or `training.clip` and run the same comm
 
 @dataclass(slots=True)
 class State:
-    """All that a run must remember beside weights and moments: a few integers and names."""
+    """All that a run must remember beside weights and moments: a few numbers and names."""
 
     position: Position
     step: int = 0
     skipped: int = 0
     retired: tuple[str, ...] = ()
+    balance: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,11 +53,13 @@ class State:
             "step": self.step,
             "skipped": self.skipped,
             "retired": list(self.retired),
+            "balance": self.balance,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> State:
-        return cls(Position.from_json(data["position"]), data["step"], data["skipped"], tuple(data["retired"]))
+        position, retired = Position.from_json(data["position"]), tuple(data["retired"])
+        return cls(position, data["step"], data["skipped"], retired, data["balance"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +118,21 @@ def train(
     state: State,
     engine: Engine,
     seed: int,
+    balance: BalanceSpec | None = None,
 ) -> Iterator[Progress]:
     """Train from where `state` stands, a step an iteration; `state` moves along and is true at every yield.
 
     The loss of a step is the sum over tasks of weight x mean over that task's items in the whole step, over all rounds
-    and processes. With `accumulate` M a task counts by its share of the M rounds, so that an accumulated step of one
-    task equals the step of one big batch. Raises NumericsError before a loss that is not finite touches the weights.
+    and processes; `balance` may say otherwise. With `accumulate` M a task counts by its share of the M rounds, so that an
+    accumulated step of one task equals the step of one big batch. Raises NumericsError before a loss that is not finite
+    touches the weights.
     """
     total = rounds_in(stream, spec)
-    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate))
+    layout = layout_of(model, [t for data in datasets.values() for t in data.tasks if t in model.tasks])
+    balancer = Balancer(balance or BalanceSpec(), {t.name: t.weight for t in model.tasks.values()}, layout)
+    if state.balance:
+        balancer.restore(state.balance)
+    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), balancer)
     rounds, retired = stream.rounds(state.position, state.retired), state.retired
     while state.step < update.steps:
         drawn = list(islice(rounds, min(spec.accumulate, total - state.step * spec.accumulate)))
@@ -142,10 +156,12 @@ class _Update:
         engine: Engine,
         seed: int,
         steps: int,
+        balancer: Balancer,
     ) -> None:
         self.model, self.datasets, self.optimizer = model, datasets, optimizer
         self.spec, self.engine, self.seed, self.steps = spec, engine, seed, steps
-        self.weights = StaticWeights({t.name: t.weight for t in model.tasks.values()})
+        self.balancer = balancer
+        self.trunk = trunk_of(model.graph, [t for data in datasets.values() for t in data.tasks if t in model.tasks])
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.bad = 0
         model.train()  # every module: a loaded encoder comes in evaluation mode inside a model that is not
@@ -156,8 +172,12 @@ class _Update:
         if not self.model.training:
             self.model.train()
         step = self._count(rounds)
+        tasks = tuple(task for task, items in step.items.items() if items)
+        self.balancer.start(Moment(self.seed, state.step, state.position.epoch, tasks))
         try:
-            sums = self._backward(step)
+            sums = self._forward(step)
+            losses = self._means(step, self.engine.sum(sums), state.step + 1)
+            self.balancer.finish(losses, self.engine)
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
@@ -165,11 +185,12 @@ class _Update:
             remedy = "lower `training.batch` and raise `training.accumulate` by as much: the updates stay the same"
             raise ResourceError(Problem(rule, remedy=remedy)) from error
         self.engine.sum_gradients(self.parameters)
-        losses = self._means(step, self.engine.sum(sums), state.step + 1)
         norm = _clip(self.parameters, self.spec.clip)
         skipped = not math.isfinite(norm)
         if not skipped:
             self.optimizer.step()
+            self.balancer.learn(losses)
+            state.balance = self.balancer.to_json()
         self.optimizer.zero_grad(set_to_none=True)
         epoch, state.position = state.position.epoch, position
         state.step += 1
@@ -190,26 +211,28 @@ class _Update:
                     step.draws[task] += 1
         return step
 
-    def _backward(self, step: _Step) -> Tensor:
-        """Forward and backward of every round; the sum of each task's item losses, in the order of `step.items`."""
+    def _forward(self, step: _Step) -> Tensor:
+        """Losses of every round to the balancer; the sum of each task's item losses, in the order of `step.items`."""
         sums: dict[str, Tensor] = {}
         for draws in step.rounds:
             shares = [(self.datasets[d.dataset], self.engine.share(d.rows)) for d in draws]
             batches = [data.batch(rows).to(self.engine.device) for data, rows in shares if len(rows)]
-            if not batches:
-                continue  # fewer rows than processes: this rank only adds up
-            with self.engine.autocast():
-                losses = self.model.losses(batches)
-            parts = {}
-            for task, loss in losses.items():
-                sums[task] = sums[task] + loss.detach() if task in sums else loss.detach()
-                if step.items[task]:
-                    parts[task] = loss * (step.draws[task] / len(step.rounds) / step.items[task])
-            total = self.weights(parts)
-            if total is not None and total.requires_grad:
-                total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            for together in [[batch] for batch in batches] if self.balancer.apart else [batches] if batches else []:
+                with self.engine.autocast():
+                    losses, trunk = self._losses(together)
+                parts = {}
+                for task, loss in losses.items():
+                    sums[task] = sums[task] + loss.detach() if task in sums else loss.detach()
+                    if step.items[task]:
+                        parts[task] = loss * (step.draws[task] / len(step.rounds) / step.items[task])
+                self.balancer.add(Part(parts, trunk))
         nothing = torch.zeros((), device=self.engine.device)
         return torch.stack([sums.get(task, nothing).float() for task in step.items]) if step.items else nothing.reshape(1)[:0]
+
+    def _losses(self, batches: list[Batch]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        if self.balancer.tapped and self.trunk is not None:
+            return self.model.losses_behind(self.trunk, batches)
+        return self.model.losses(batches), ()
 
     def _means(self, step: _Step, sums: Tensor, number: int) -> dict[str, float]:
         """Mean loss of each task that had items. NumericsError for one that is not finite, with the rows that gave it."""

@@ -1,0 +1,209 @@
+"""How the gradients of a step come about: one pass over the sum of the losses, or a gradient a task that an aggregation joins.
+
+OnePass  the plain sum
+Rows     each task's whole gradient in what tasks share is kept: K times those parameters, exact
+Trunk    each task's gradient at the trunk's output, summed over rows and positions, stands for the whole one: no more
+         memory and one pass through the trunk, but an approximation. That sum is the exact gradient of a shift of the
+         output, such as the bias of a last layer norm. (Sener and Koltun 2018 use the output's gradient itself, which
+         says nothing where tasks do not share rows.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from manyheads.balance.aggregation import Aggregation, GramianAggregation, RowsAggregation
+from manyheads.balance.weighting import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Whose parameters are whose; frozen ones are left out.
+
+    shared  those that more than one task trains
+    own     task to those that it alone trains
+    beyond  task to those that come after the trunk, its own and those that it shares with some
+    blocks  name to the span (from, to) of a block of layers in the shared parameters laid end to end
+    """
+
+    shared: tuple[Parameter, ...]
+    own: Mapping[str, tuple[Parameter, ...]]
+    beyond: Mapping[str, tuple[Parameter, ...]]
+    blocks: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Losses of batches that ran together.
+
+    losses  task to its weighted share of the step's loss, a scalar with its graph
+    trunk   what the trunk gave for them, (B, ..., D) each; empty unless the way is tapped
+    """
+
+    losses: Mapping[str, Tensor]
+    trunk: tuple[Tensor, ...] = ()
+
+
+class Exchange(Protocol):
+    """What processes say to each other."""
+
+    @property
+    def main(self) -> bool: ...
+
+    def sum(self, values: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gramians:
+    """Inner products (K, K), float64, of the tasks' weighted gradients; for each block too, where rows were kept."""
+
+    tasks: tuple[str, ...]
+    whole: Tensor
+    blocks: Mapping[str, Tensor]
+
+
+class OnePass:
+    """Backward of the sum, part by part; nothing is kept."""
+
+    apart = tapped = False
+
+    def start(self, moment: Moment) -> None: ...
+
+    def add(self, part: Part) -> None:
+        losses = list(part.losses.values())
+        if losses:
+            total = losses[0]
+            for loss in losses[1:]:
+                total = total + loss
+            if total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def finish(self, exchange: Exchange) -> None: ...
+
+
+class Rows:
+    """A row a task: its gradient in the shared parameters. Batches run apart: no pass goes through another's rows."""
+
+    apart, tapped = True, False
+
+    def __init__(self, aggregation: Aggregation, layout: Layout) -> None:
+        self.aggregation, self.layout = aggregation, layout
+        self.sizes = [p.numel() for p in layout.shared]
+        self.rows = torch.empty(0, 0)
+        self.touched = torch.zeros(len(layout.shared))
+
+    def start(self, moment: Moment) -> None:
+        self.moment = moment
+        shape = (len(moment.tasks), sum(self.sizes))
+        if self.rows.shape == shape:
+            self.rows.zero_()
+        else:
+            self.rows = torch.zeros(shape, device=self.layout.shared[0].device)
+        self.touched.zero_()
+
+    def add(self, part: Part) -> None:
+        for task, loss, last in _in_turn(part.losses):
+            own = self.layout.own[task]
+            found = torch.autograd.grad(loss, (*self.layout.shared, *own), retain_graph=not last, allow_unused=True)
+            row, start = self.rows[self.moment.tasks.index(task)], 0
+            for i, size in enumerate(self.sizes):
+                gradient = found[i]
+                if gradient is not None:
+                    row[start : start + size].add_(gradient.reshape(-1))
+                    self.touched[i] = 1
+                start += size
+            _accumulate(own, found[len(self.sizes) :])
+
+    def finish(self, exchange: Exchange) -> Gramians:
+        """Set the gradients of the shared parameters, on the main process for all, and tell the inner products."""
+        exchange.sum(self.rows)
+        blocks = {name: _gramian(self.rows[:, start:stop]) for name, (start, stop) in self.layout.blocks.items()}
+        found = Gramians(self.moment.tasks, torch.stack(list(blocks.values())).sum(0), blocks)
+        if isinstance(self.aggregation, RowsAggregation):
+            vector = self.aggregation.combine(self.rows, self.moment)
+        else:
+            weights = self.aggregation.weights(found.whole, self.moment)
+            vector = weights.to(self.rows) @ self.rows
+        if exchange.main:
+            start = 0
+            for parameter, size, touched in zip(self.layout.shared, self.sizes, self.touched.tolist(), strict=True):
+                if touched:
+                    parameter.grad = vector[start : start + size].view_as(parameter)
+                start += size
+        return found
+
+
+class Trunk:
+    """A row a task: its gradient at the trunk's output, summed. The trunk's own pass waits until the weights are known."""
+
+    apart, tapped = False, True
+
+    def __init__(self, aggregation: GramianAggregation, layout: Layout) -> None:
+        self.aggregation, self.layout = aggregation, layout
+
+    def start(self, moment: Moment) -> None:
+        self.moment = moment
+        self.rows: dict[str, Tensor] = {}
+        self.held: list[tuple[tuple[Tensor, ...], dict[str, tuple[Tensor | None, ...]]]] = []
+
+    def add(self, part: Part) -> None:
+        at_trunk: dict[str, tuple[Tensor | None, ...]] = {}
+        for task, loss, _ in _in_turn(part.losses):
+            beyond = self.layout.beyond[task]
+            found = torch.autograd.grad(loss, (*part.trunk, *beyond), retain_graph=True, allow_unused=True)
+            at_trunk[task] = found[: len(part.trunk)]
+            row = torch.cat([_shift(t, g) for t, g in zip(part.trunk, at_trunk[task], strict=True)])
+            self.rows[task] = self.rows[task] + row if task in self.rows else row
+            _accumulate(beyond, found[len(part.trunk) :])
+        self.held.append((part.trunk, at_trunk))
+
+    def finish(self, exchange: Exchange) -> Gramians:
+        """Set the gradients of the trunk's parameters, and tell the inner products."""
+        widths = exchange.sum(torch.tensor([max((len(row), 1.0) for row in self.rows.values()) if self.rows else (0.0, 0.0)]))
+        nothing = torch.zeros(int(widths[0, 0] / widths[0, 1].clamp(min=1)))  # this process may have had no rows
+        rows = exchange.sum(torch.stack([self.rows.get(task, nothing) for task in self.moment.tasks]))
+        whole = _gramian(rows)
+        weights = dict(zip(self.moment.tasks, self.aggregation.weights(whole, self.moment).tolist(), strict=True))
+        for trunk, at_trunk in self.held:
+            gradients = [_weighted(t, [(weights[n], found[i]) for n, found in at_trunk.items()]) for i, t in enumerate(trunk)]
+            torch.autograd.backward(trunk, gradients)
+        self.held = []
+        return Gramians(self.moment.tasks, whole, {})
+
+
+def _in_turn(losses: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor, bool]]:
+    """Tasks with losses that have a graph, and whether each is the last."""
+    live = [(task, loss) for task, loss in losses.items() if loss.requires_grad]
+    return [(task, loss, i + 1 == len(live)) for i, (task, loss) in enumerate(live)]
+
+
+def _accumulate(parameters: Sequence[Parameter], gradients: Sequence[Tensor | None]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def _gramian(rows: Tensor) -> Tensor:
+    """(K, K) of (K, P), float64 on the CPU."""
+    return (rows @ rows.T).double().cpu()
+
+
+def _shift(trunk: Tensor, gradient: Tensor | None) -> Tensor:
+    """(D,) gradient of a shift of the output; zeros for a task that does not reach it."""
+    if gradient is None:
+        return torch.zeros(trunk.shape[-1], device=trunk.device)
+    return gradient.reshape(-1, gradient.shape[-1]).sum(0, dtype=torch.float32)
+
+
+def _weighted(like: Tensor, terms: Sequence[tuple[float, Tensor | None]]) -> Tensor:
+    total = torch.zeros_like(like)
+    for weight, gradient in terms:
+        if gradient is not None:
+            total.add_(gradient, alpha=weight)
+    return total

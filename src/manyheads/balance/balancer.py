@@ -1,0 +1,111 @@
+"""The balance of a run: weights for the losses of each step, gradients by the chosen way, and what is learned from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from manyheads.balance.aggregation import AGGREGATIONS, GramianAggregation
+from manyheads.balance.backward import Exchange, Gramians, Layout, OnePass, Part, Rows, Trunk
+from manyheads.balance.weighting import WEIGHTINGS, Moment, Weights
+from manyheads.config.spec.balance import BalanceSpec
+from manyheads.errors import Problem, RecipeError
+
+Way: TypeAlias = OnePass | Rows | Trunk
+
+
+class Balancer:
+    """One for a run. A step calls `start`, `add` for each part, `finish`, and `learn` once it was taken.
+
+    static  task to its own weight, which multiplies what the weighting says; tasks of weight 0 take no part
+
+    The state is plain values, small, and known again to the bit.
+    """
+
+    def __init__(self, spec: BalanceSpec, static: Mapping[str, float], layout: Layout) -> None:
+        self.spec, self.static, self.layout = spec, static, layout
+        chosen = {task: weight for task, weight in static.items() if weight}
+        self.weighting = WEIGHTINGS[spec.weighting.name](list(chosen), **spec.weighting.model_dump(exclude={"name"}))
+        self.aggregation = AGGREGATIONS[spec.aggregation.name](**spec.aggregation.model_dump(exclude={"name", "level"}))
+        self.usual: Way = self._usual()
+        self.looking = Rows(self.aggregation, layout) if spec.cosines_every and not isinstance(self.usual, Rows) else self.usual
+        self.way: Way = self.usual
+        self.known: Weights | None = None
+        self.held: list[Part] = []
+        self.gramians: Gramians | None = None
+
+    def _usual(self) -> Way:
+        level = getattr(self.spec.aggregation, "level", "trunk" if self.weighting.sees == "norms" else "sum")
+        if level == "rows":
+            return Rows(self.aggregation, self.layout)
+        if level != "trunk":
+            return OnePass()
+        if isinstance(self.aggregation, GramianAggregation):
+            return Trunk(self.aggregation, self.layout)
+        rule = "this aggregation chooses coordinate by coordinate and needs the whole gradients"
+        raise RecipeError(Problem(rule, "balance.aggregation.level", level, remedy="level: rows"))
+
+    def start(self, moment: Moment) -> None:
+        """Begin a step."""
+        self.moment = Moment(moment.seed, moment.step, moment.epoch, tuple(t for t in moment.tasks if self.static[t]))
+        every = self.spec.cosines_every
+        self.way = self.looking if every and moment.step % every == 0 else self.usual
+        self.way.start(self.moment)
+        self.known = None if self.weighting.sees == "losses" else self.weighting.weights(self.moment, {})
+
+    @property
+    def apart(self) -> bool:
+        """Each batch of this step is to run by itself."""
+        return self.way.apart
+
+    @property
+    def tapped(self) -> bool:
+        """This step wants to see what the trunk gives."""
+        return self.way.tapped
+
+    def add(self, part: Part) -> None:
+        """Take in unweighted shares of the losses; they go backward at once unless the weights wait for all of them."""
+        if self.known is None:
+            self.held.append(part)
+        else:
+            self.way.add(self._weighted(part, self.known))
+
+    def finish(self, means: Mapping[str, float], exchange: Exchange) -> None:
+        """All parts are in; `means` are the mean losses of the step. Afterwards every gradient of this process is set."""
+        if self.known is None:
+            self.known = self.weighting.weights(self.moment, {t: means[t] for t in self.moment.tasks})
+            for part in self.held:
+                self.way.add(self._weighted(part, self.known))
+            self.held = []
+        self.gramians = self.way.finish(exchange)
+
+    def learn(self, means: Mapping[str, float]) -> None:
+        """The step was taken."""
+        norms: dict[str, float] = {}
+        if self.gramians is not None and self.known is not None:
+            lengths = self.gramians.whole.diagonal().clamp(min=0).sqrt().tolist()
+            norms = {t: n / self._weight(t, self.known) for t, n in zip(self.gramians.tasks, lengths, strict=True)}
+        self.weighting.learn(self.moment, {t: means[t] for t in self.moment.tasks}, norms)
+
+    def to_json(self) -> dict[str, Any]:
+        """The state, for a checkpoint."""
+        return {"weighting": self.weighting.to_json(), "aggregation": self.aggregation.to_json()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `to_json` gave."""
+        self.weighting.restore(state["weighting"])
+        self.aggregation.restore(state["aggregation"])
+
+    def _weight(self, task: str, known: Weights) -> float:
+        return known[task] * self.static[task]
+
+    def _weighted(self, part: Part, known: Weights) -> Part:
+        """Losses times weights; a weight of exactly 1 is no product, so that one task alone is the plain loop to the bit."""
+        losses: dict[str, Tensor] = {}
+        for task, loss in part.losses.items():
+            if self.static[task]:
+                weight = self._weight(task, known)
+                losses[task] = loss if weight == 1.0 else loss * weight
+        return Part(losses, part.trunk)
