@@ -27,8 +27,8 @@ class Balancer:
     def __init__(self, spec: BalanceSpec, static: Mapping[str, float], layout: Layout) -> None:
         self.spec, self.static, self.layout = spec, static, layout
         chosen = {task: weight for task, weight in static.items() if weight}
-        self.weighting = WEIGHTINGS[spec.weighting.name](list(chosen), **spec.weighting.model_dump(exclude={"name"}))
-        self.aggregation = AGGREGATIONS[spec.aggregation.name](**spec.aggregation.model_dump(exclude={"name", "level"}))
+        self.weighting = WEIGHTINGS[spec.weighting.type](list(chosen), **spec.weighting.model_dump(exclude={"type"}))
+        self.aggregation = AGGREGATIONS[spec.aggregation.type](**spec.aggregation.model_dump(exclude={"type", "level"}))
         self.usual: Way = self._usual()
         self.looking = Rows(self.aggregation, layout) if spec.cosines_every and not isinstance(self.usual, Rows) else self.usual
         self.way: Way = self.usual

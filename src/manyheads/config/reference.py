@@ -158,7 +158,7 @@ def _default(field: FieldInfo) -> str:
 
 def _words(schema: dict[str, Any]) -> str:
     """A property of the JSON Schema in words."""
-    if "$ref" in schema:
+    if "$ref" in schema or "oneOf" in schema:
         return "section"
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_words(part) for part in schema["anyOf"]))

@@ -12,7 +12,7 @@ from manyheads.config.spec.base import Strict
 class SumAggregation(Strict):
     """The gradients are added up, as one backward pass does."""
 
-    name: Literal["sum"]
+    type: Literal["sum"]
 
 
 class Balanced(Strict):
@@ -25,7 +25,7 @@ class Balanced(Strict):
 class MeanAggregation(Balanced):
     """The mean of the gradients."""
 
-    name: Literal["mean"]
+    type: Literal["mean"]
 
 
-AggregationSpec: TypeAlias = Annotated[SumAggregation | MeanAggregation, Field(discriminator="name")]
+AggregationSpec: TypeAlias = Annotated[SumAggregation | MeanAggregation, Field(discriminator="type")]

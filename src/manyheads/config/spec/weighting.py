@@ -12,7 +12,7 @@ from manyheads.config.spec.base import Strict
 class StaticWeighting(Strict):
     """Each task counts by its own `weight`."""
 
-    name: Literal["static"]
+    type: Literal["static"]
 
 
-WeightingSpec: TypeAlias = Annotated[StaticWeighting, Field(discriminator="name")]
+WeightingSpec: TypeAlias = Annotated[StaticWeighting, Field(discriminator="type")]
