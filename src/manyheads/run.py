@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from manyheads.artefact import KIND, save_artefact
 from manyheads.assemble import Assembly, assemble
+from manyheads.balance.conflict import cosines
 from manyheads.card import card
 from manyheads.config.dump import dump, schema_text
 from manyheads.config.load import Loaded
@@ -207,6 +208,7 @@ class _Session:
             self.means.add(progress)
             if self.engine.main:
                 clock.tick(sum(progress.rows.values()), _told(progress), progress.step == progress.steps)
+            self._record(progress)
             yield progress
             better: Sequence[str] = ()
             if self._due(progress):
@@ -224,6 +226,16 @@ class _Session:
                 saved = time.monotonic()
             if last:
                 return
+
+    def _record(self, progress: Progress) -> None:
+        """The cosines of a step, as records of the first task of each pair; the others are known by the metric's name."""
+        if progress.gramians is not None and self.engine.main:
+            home = {task: data.name for data in self.assembly.train.values() for task in data.tasks}
+            found = [
+                Record(progress.step, one, home[one], "train", f"cosine:{other}:{block}", value)
+                for (one, other), block, value in cosines(progress.gramians)
+            ]
+            self.journal.add(found)
 
     def _interrupt(self, step: int, stop: Stop) -> NoReturn:
         """Save, and say how to go on; what was due after this step has been done."""

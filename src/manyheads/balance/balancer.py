@@ -9,6 +9,7 @@ from torch import Tensor
 
 from manyheads.balance.aggregation import AGGREGATIONS, GramianAggregation
 from manyheads.balance.backward import Exchange, Gramians, Layout, OnePass, Part, Rows, Trunk
+from manyheads.balance.conflict import Conflicts
 from manyheads.balance.weighting import WEIGHTINGS, Moment, Weights
 from manyheads.config.spec.balance import BalanceSpec
 from manyheads.errors import Problem, RecipeError
@@ -35,6 +36,7 @@ class Balancer:
         self.known: Weights | None = None
         self.held: list[Part] = []
         self.gramians: Gramians | None = None
+        self.conflicts = Conflicts()
 
     def _usual(self) -> Way:
         level = getattr(self.spec.aggregation, "level", "trunk" if self.weighting.sees == "norms" else "sum")
@@ -89,14 +91,25 @@ class Balancer:
             norms = {t: n / self._weight(t, self.known) for t, n in zip(self.gramians.tasks, lengths, strict=True)}
         self.weighting.learn(self.moment, {t: means[t] for t in self.moment.tasks}, norms)
 
+    @property
+    def look(self) -> Gramians | None:
+        """The inner products of a step that is to be recorded."""
+        every = self.spec.cosines_every
+        return self.gramians if every and self.moment.step % every == 0 else None
+
     def to_json(self) -> dict[str, Any]:
         """The state, for a checkpoint."""
-        return {"weighting": self.weighting.to_json(), "aggregation": self.aggregation.to_json()}
+        return {
+            "weighting": self.weighting.to_json(),
+            "aggregation": self.aggregation.to_json(),
+            "conflicts": self.conflicts.to_json(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from what `to_json` gave."""
         self.weighting.restore(state["weighting"])
         self.aggregation.restore(state["aggregation"])
+        self.conflicts.restore(state["conflicts"])
 
     def _weight(self, task: str, known: Weights) -> float:
         return known[task] * self.static[task]

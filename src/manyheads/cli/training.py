@@ -30,6 +30,11 @@ def train(recipe: Path, overrides: Sequence[str], fresh: bool, as_json: bool) ->
             continue  # one of several processes speaks
         if isinstance(event, Progress):
             ticker.tick(event.step, event.steps, dict(event.losses), sum(event.rows.values()), event.rate)
+            for (one, other), cosine in event.conflicts:
+                ticker.clear()
+                warn(
+                    f"step {event.step}: the gradients of {one} and {other} oppose each other, with a mean cosine of {cosine:.2f}"
+                )
             continue
         ticker.clear()
         _tell(event)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from manyheads.balance.backward import Part
+from manyheads.balance.backward import Gramians, Part
 from manyheads.balance.balancer import Balancer
+from manyheads.balance.conflict import Pair
 from manyheads.balance.weighting import Moment
 from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.training import TrainingSpec
@@ -72,6 +73,8 @@ class Progress:
     norm       norm of the whole gradient before clipping
     epoch_end  True when the next step belongs to another epoch
     skipped    True when the gradient was not finite and the weights were left alone
+    gramians   inner products of the tasks' gradients, in steps whose cosines are recorded
+    conflicts  pairs of tasks whose gradients have been in conflict for long, told once, with their mean cosine
     """
 
     step: int
@@ -84,6 +87,8 @@ class Progress:
     norm: float
     epoch_end: bool
     skipped: bool
+    gramians: Gramians | None = None
+    conflicts: Sequence[tuple[Pair, float]] = ()
 
 
 @dataclass(slots=True)
@@ -187,6 +192,8 @@ class _Update:
         self.engine.sum_gradients(self.parameters)
         norm = _clip(self.parameters, self.spec.clip)
         skipped = not math.isfinite(norm)
+        look = None if skipped else self.balancer.look
+        conflicts = self.balancer.conflicts.see(look) if look is not None else []
         if not skipped:
             self.optimizer.step()
             self.balancer.learn(losses)
@@ -197,7 +204,8 @@ class _Update:
         state.skipped += skipped
         self._count_bad(skipped, state.step)
         ended = position.epoch > epoch or state.step == self.steps
-        return Progress(state.step, self.steps, epoch, losses, dict(step.items), dict(step.rows), rate, norm, ended, skipped)
+        counts = dict(step.items), dict(step.rows)
+        return Progress(state.step, self.steps, epoch, losses, *counts, rate, norm, ended, skipped, look, conflicts)
 
     def _count(self, rounds: list[list[Draw]]) -> _Step:
         """Items and draws of each task over the whole step, the same on every rank."""
