@@ -32,9 +32,7 @@ def train(recipe: Path, overrides: Sequence[str], fresh: bool, as_json: bool) ->
             ticker.tick(event.step, event.steps, dict(event.losses), sum(event.rows.values()), event.rate)
             for (one, other), cosine in event.conflicts:
                 ticker.clear()
-                warn(
-                    f"step {event.step}: the gradients of {one} and {other} oppose each other, with a mean cosine of {cosine:.2f}"
-                )
+                warn(f"step {event.step}: the gradients of {one} and {other} oppose each other, mean cosine {cosine:.2f}")
             continue
         ticker.clear()
         _tell(event)
