@@ -155,6 +155,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def width(self) -> int:
+        """Padded length of a row: the greatest second dimension of the fields, 1 where none has one."""
+        found = [t for f in self.fields.values() if not isinstance(f, list) for t in tensors_in(f)]
+        return max((t.shape[1] for t in found if t.dim() > 1), default=1)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`; lists stay as they are."""
         moved = {n: f.to(device) if isinstance(f, Tensor | RowBlock) else f for n, f in self.fields.items()}

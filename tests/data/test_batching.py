@@ -6,11 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads.config.spec.training import BatchSpec
-from manyheads.data.batching import POOL, TOKENS, plan_pass
+from manyheads.data.batching import POOL, TOKENS, join, plan_pass
+from manyheads.types import Batch
 
 lengths = st.lists(st.integers(0, 300), max_size=120).map(lambda values: np.array(values, dtype=np.int64))
 specs = st.builds(
@@ -123,3 +125,49 @@ def test_small_and_empty_data_sets(spec):
     assert plan_pass(np.array([], dtype=np.int64), spec, 1, "a", 0) == []
     assert [rows.tolist() for rows in plan_pass(np.array([7]), spec, 1, "a", 0)] == [[0]]
     assert sorted(np.concatenate(plan_pass(np.zeros(5, dtype=np.int64), spec, 1, "a", 0)).tolist()) == [0, 1, 2, 3, 4]
+
+
+# joining --------------------------------------------------------------------------------------------------------------
+
+
+def batch(name, rows, width):
+    return Batch(name, {"x": torch.zeros(rows, width)}, {}, range(rows))
+
+
+SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), max_size=8)
+
+
+@given(SIZES)
+def test_every_batch_is_in_one_group_and_no_group_pads_much(sizes):
+    batches = [batch(str(i), *size) for i, size in enumerate(sizes)]
+    groups = join(batches)
+    assert sorted(b.dataset for group in groups for b in group) == sorted(b.dataset for b in batches)
+    for group in groups:
+        alone = sum(len(b) * b.width for b in group)
+        assert sum(map(len, group)) * max(b.width for b in group) <= 1.1 * alone
+
+
+@given(SIZES)
+def test_groups_do_not_depend_on_the_order(sizes):
+    batches = [batch(str(i), *size) for i, size in enumerate(dict.fromkeys(sizes))]
+    one, other = join(batches), join(batches[::-1])
+    widths = [[(len(b), b.width) for b in group] for group in one]
+    assert len({w for _, w in sizes}) < len(set(sizes)) or widths == [[(len(b), b.width) for b in group] for group in other]
+
+
+def test_equal_lengths_run_as_one():
+    assert [len(group) for group in join([batch("a", 3, 7), batch("b", 9, 7), batch("c", 1, 7)])] == [3]
+
+
+def test_long_and_short_rows_run_apart():
+    long, short, shorter = batch("long", 16, 60), batch("short", 16, 10), batch("shorter", 16, 9)
+    assert [[b.dataset for b in group] for group in join([short, long, shorter])] == [["long"], ["short", "shorter"]]
+
+
+def test_nothing_to_join():
+    assert join([]) == []
+    assert [[b.dataset for b in group] for group in join([batch("a", 2, 5)])] == [["a"]]
+
+
+def test_a_batch_without_a_second_dimension_has_width_one():
+    assert Batch("d", {"x": torch.zeros(4), "names": ["a"] * 4}, {}, range(4)).width == 1

@@ -1,15 +1,22 @@
-"""Which rows make up each batch of one pass over a data set: a pure function of lengths, settings, seed and pass."""
+"""Which rows make up each batch of a pass over a data set, and which batches run together.
+
+Both are pure functions: of lengths, settings, seed and pass; of the batches' sizes.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from manyheads.config.spec.training import BatchSpec
 from manyheads.seeds import generator
+from manyheads.types import Batch
 
 POOL = 50  # batches that are sorted together: enough for even lengths, few enough for random company
 TOKENS = 2048  # padded pieces in a batch when nothing is said
 _ANY = np.iinfo(np.int64).max  # a limit that is none
+_WASTE = 1.1  # padded pieces of joined batches, as a multiple of those of the batches by themselves
 
 
 def plan_pass(lengths: np.ndarray, spec: BatchSpec, seed: int, dataset: str, epoch: int) -> list[np.ndarray]:
@@ -61,3 +68,24 @@ def _cuts(lengths: np.ndarray, spec: BatchSpec) -> list[int]:
             cuts.append(i)
             start, longest = i, length
     return cuts
+
+
+def join(batches: Sequence[Batch]) -> list[list[Batch]]:
+    """Groups of batches that run as one: those whose rows are about as long, so that joining pads little.
+
+    Longest first; a group may hold up to 10 % more padded pieces than its batches hold by themselves.
+    """
+    if len(batches) < 2:
+        return [list(batches)] if batches else []
+    groups: list[list[Batch]] = []
+    apart = 0  # padded pieces of the last group's batches by themselves
+    for batch in sorted(batches, key=lambda b: b.width, reverse=True):
+        alone = len(batch) * batch.width
+        together = (sum(map(len, groups[-1])) + len(batch)) * groups[-1][0].width if groups else 0
+        if groups and together <= _WASTE * (apart + alone):
+            groups[-1].append(batch)
+            apart += alone
+        else:
+            groups.append([batch])
+            apart = alone
+    return groups

@@ -22,15 +22,19 @@ from manyheads.balance.balancer import Balancer
 from manyheads.balance.conflict import Pair
 from manyheads.balance.weighting import Moment
 from manyheads.config.spec.balance import BalanceSpec
+from manyheads.config.spec.modules import ModuleBase
 from manyheads.config.spec.training import TrainingSpec
+from manyheads.data.batching import join
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.stream import Draw, Position, Stream
 from manyheads.errors import NumericsError, Problem, ResourceError
 from manyheads.failpoints import reach
 from manyheads.model import Model
 from manyheads.train.engine import Engine
+from manyheads.train.freeze import Freezing
 from manyheads.train.layout import layout_of, trunk_of
-from manyheads.train.optim import factor, set_rate
+from manyheads.train.optim import set_rate
+from manyheads.train.schedule import factor
 from manyheads.types import Batch
 
 _SHOWN = 16  # rows that a message names
@@ -124,29 +128,32 @@ def train(
     engine: Engine,
     seed: int,
     balance: BalanceSpec | None = None,
+    modules: Mapping[str, ModuleBase] | None = None,
 ) -> Iterator[Progress]:
     """Train from where `state` stands, a step an iteration; `state` moves along and is true at every yield.
 
     The loss of a step is the sum over tasks of weight x mean over that task's items in the whole step, over all rounds
     and processes; `balance` may say otherwise. With `accumulate` M a task counts by its share of the M rounds, so that an
-    accumulated step of one task equals the step of one big batch. Raises NumericsError before a loss that is not finite
-    touches the weights.
+    accumulated step of one task equals the step of one big batch. `modules` says what is frozen and when. Raises
+    NumericsError before a loss that is not finite touches the weights.
     """
-    total = rounds_in(stream, spec)
-    layout = layout_of(model, [t for data in datasets.values() for t in data.tasks if t in model.tasks])
-    balancer = Balancer(balance or BalanceSpec(), {t.name: t.weight for t in model.tasks.values()}, layout)
-    if state.balance:
-        balancer.restore(state.balance)
-    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), balancer)
+    total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
+    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing)
+    update.balance(balance or BalanceSpec(), state)
     rounds, retired = stream.rounds(state.position, state.retired), state.retired
-    while state.step < update.steps:
-        drawn = list(islice(rounds, min(spec.accumulate, total - state.step * spec.accumulate)))
-        if not drawn:
-            return  # every task has left
-        reach("train.step")
-        yield update([draws for draws, _ in drawn], drawn[-1][1], state)
-        if state.retired != retired:  # the reader took a task out
-            rounds, retired = stream.rounds(state.position, state.retired), state.retired
+    try:
+        while state.step < update.steps:
+            drawn = list(islice(rounds, min(spec.accumulate, total - state.step * spec.accumulate)))
+            if not drawn:
+                return  # every task has left
+            reach("train.step")
+            if freezing.apply(state.step):  # other parameters are trained from here on
+                update.balance(balance or BalanceSpec(), state)
+            yield update([draws for draws, _ in drawn], drawn[-1][1], state)
+            if state.retired != retired:  # the reader took a task out
+                rounds, retired = stream.rounds(state.position, state.retired), state.retired
+    finally:
+        freezing.release()
 
 
 class _Update:
@@ -161,21 +168,30 @@ class _Update:
         engine: Engine,
         seed: int,
         steps: int,
-        balancer: Balancer,
+        freezing: Freezing,
     ) -> None:
         self.model, self.datasets, self.optimizer = model, datasets, optimizer
         self.spec, self.engine, self.seed, self.steps = spec, engine, seed, steps
-        self.balancer = balancer
-        self.trunk = trunk_of(model.graph, [t for data in datasets.values() for t in data.tasks if t in model.tasks])
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.freezing = freezing
+        self.learned = [t for data in datasets.values() for t in data.tasks if t in model.tasks]
+        self.trunk = trunk_of(model.graph, self.learned)
         self.bad = 0
         model.train()  # every module: a loaded encoder comes in evaluation mode inside a model that is not
+
+    def balance(self, spec: BalanceSpec, state: State) -> None:
+        """Balance the parameters that have a gradient now, from where `state` stands."""
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        weights = {t.name: t.weight for t in self.model.tasks.values()}
+        self.balancer = Balancer(spec, weights, layout_of(self.model, self.learned))
+        if state.balance:
+            self.balancer.restore(state.balance)
 
     def __call__(self, rounds: list[list[Draw]], position: Position, state: State) -> Progress:
         self.engine.seed(self.seed, state.step)
         rate = set_rate(self.optimizer, factor(self.spec.schedule, state.step, self.steps))
         if not self.model.training:
             self.model.train()
+            self.freezing.settle()
         step = self._count(rounds)
         tasks = tuple(task for task, items in step.items.items() if items)
         self.balancer.start(Moment(self.seed, state.step, state.position.epoch, tasks))
@@ -225,7 +241,7 @@ class _Update:
         for draws in step.rounds:
             shares = [(self.datasets[d.dataset], self.engine.share(d.rows)) for d in draws]
             batches = [data.batch(rows).to(self.engine.device) for data, rows in shares if len(rows)]
-            for together in [[batch] for batch in batches] if self.balancer.apart else [batches] if batches else []:
+            for together in [[batch] for batch in batches] if self.balancer.apart else join(batches):
                 with self.engine.autocast():
                     losses, trunk = self._losses(together)
                 parts = {}
