@@ -139,9 +139,10 @@ def train(
     """
     total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
     update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing)
-    update.balance(balance or BalanceSpec(), state)
     rounds, retired = stream.rounds(state.position, state.retired), state.retired
     try:
+        freezing.apply(state.step)
+        update.balance(balance or BalanceSpec(), state)
         while state.step < update.steps:
             drawn = list(islice(rounds, min(spec.accumulate, total - state.step * spec.accumulate)))
             if not drawn:

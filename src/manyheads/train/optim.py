@@ -1,58 +1,60 @@
-"""The optimizer and the learning rate of each step."""
+"""The optimizer of a run: torch's rules, with a learning rate for each module, layer and task."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import torch
-from torch import nn
+from torch import nn, optim
 from torch.optim import Optimizer
 
-from manyheads.config.spec.training import OptimizerSpec, ScheduleSpec
-from manyheads.errors import RecipeError
-from manyheads.nn.trunk import Trunk
+from manyheads.config.spec.modules import ModuleBase, PretrainedModule
+from manyheads.config.spec.tasks import TaskBase
+from manyheads.config.spec.training import OPTIMIZER_KEYS, OptimizerSpec
+from manyheads.errors import Problem, RecipeError
+from manyheads.model import Model
+from manyheads.train.groups import Group, groups_of
+
+_RULES: Mapping[str, Any] = {
+    "adamw": optim.AdamW,
+    "adam": optim.Adam,
+    "adamax": optim.Adamax,
+    "radam": optim.RAdam,
+    "nadam": optim.NAdam,
+    "sgd": optim.SGD,
+    "rmsprop": optim.RMSprop,
+    "adagrad": optim.Adagrad,
+    "adadelta": optim.Adadelta,
+}
+_FUSED = ("adamw", "adam")
 
 
-def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> Optimizer:
-    """Groups by what is pretrained and what decays (no biases, norms and other vectors), the same whatever the rates are.
+def make_optimizer(
+    model: Model,
+    spec: OptimizerSpec,
+    modules: Mapping[str, ModuleBase] | None = None,
+    tasks: Mapping[str, TaskBase] | None = None,
+) -> Optimizer:
+    """Groups by module, layer and what decays (no biases, norms and other vectors), the same whatever the rates are.
 
-    Each group keeps its peak under `peak`. Raises RecipeError when nothing can be trained.
+    `modules` and `tasks` are those of a recipe and may have rates of their own. Each group keeps its peak under `peak`. Raises
+    RecipeError when nothing can be trained, and for a weight that two modules hold with different rates.
     """
-    pretrained = {id(p) for m in model.modules() if isinstance(m, Trunk) for p in m.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in pretrained, parameter.dim() > 1), []).append(parameter)
-    if not groups:
+    found = groups_of(model)
+    if not found:
         raise RecipeError("nothing can be trained: every parameter is frozen")
-    head = spec.lr if spec.head_lr is None else spec.head_lr
     named = []
-    for (loaded, decays), members in groups.items():
-        peak = spec.lr if loaded else head
-        named.append({"params": members, "lr": peak, "peak": peak, "weight_decay": spec.weight_decay if decays else 0.0})
-    if spec.name == "sgd":
-        return torch.optim.SGD(named, momentum=spec.momentum)
-    rule = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
-    return rule(named, betas=spec.betas, eps=spec.eps, fused=_all_float(model.parameters()))
-
-
-def factor(spec: ScheduleSpec, step: int, steps: int) -> float:
-    """Share of the peak at `step` (from 0) of `steps`: linear warm-up, then the named shape down to `floor`.
-
-    The first step already trains: step k of a warm-up over w steps has (k + 1) / (w + 1), where transformers has k / w. After
-    the warm-up both are the same.
-    """
-    warmup = spec.warmup * steps if spec.warmup < 1 else spec.warmup
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    if spec.name == "constant":
-        return 1.0
-    if spec.name == "inverse_sqrt":
-        return max(spec.floor, math.sqrt(max(warmup, 1) / max(step, 1)))
-    done = min((step - warmup) / max(steps - warmup, 1), 1.0)
-    shape = 1 - done if spec.name == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-    return spec.floor + (1 - spec.floor) * shape
+    for group, parameters in found.items():
+        peak = _peak(group, spec, modules or {}, tasks or {})
+        decay = spec.weight_decay if group.decays else 0.0
+        named.append({"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay})
+    options = {key: getattr(spec, key) for key in OPTIMIZER_KEYS[spec.name]}
+    if options.get("eps", 0) is None:
+        del options["eps"]  # torch has its own for each rule
+    if spec.name in _FUSED:
+        options["fused"] = _all_float(model.parameters())
+    made: Optimizer = _RULES[spec.name](named, **options)
+    return made
 
 
 def set_rate(optimizer: Optimizer, share: float) -> float:
@@ -60,6 +62,26 @@ def set_rate(optimizer: Optimizer, share: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * share
     return float(max(group["lr"] for group in optimizer.param_groups))
+
+
+def _peak(group: Group, spec: OptimizerSpec, modules: Mapping[str, ModuleBase], tasks: Mapping[str, TaskBase]) -> float:
+    """The module's own rate; else, of what one task alone trains, the task's; else that of its kind. Less for deep layers.
+
+    A layer's rate is a fixed share of that of the layer above (Howard and Ruder, ACL 2018; Clark et al., ICLR 2020).
+    """
+    known = {name: modules[name] for name in group.modules if name in modules}
+    own = {name: module.lr for name, module in known.items() if module.lr is not None}
+    if len(set(own.values())) > 1:
+        (one, rate), (two, other) = list(own.items())[:2]
+        rule = f"the modules {one!r} and {two!r} hold one weight, and their rates are {rate:g} and {other:g}"
+        raise RecipeError(Problem(rule, f"modules.{two}.lr", remedy="give both the same rate, or one of them none"))
+    decay = next((m.layer_decay for m in known.values() if isinstance(m, PretrainedModule)), 1.0) ** group.depth
+    if own:
+        return float(next(iter(own.values())) * decay)
+    if group.pretrained:
+        return float(spec.lr * decay)
+    task = tasks[group.tasks[0]].lr if len(group.tasks) == 1 and group.tasks[0] in tasks else None
+    return next(rate for rate in (task, spec.head_lr, spec.lr) if rate is not None)
 
 
 def _all_float(parameters: Iterable[nn.Parameter]) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from manyheads.config.spec.base import Strict
+from manyheads.config.spec.training import BatchSpec
 
 
 class DataSpec(Strict):
@@ -27,6 +28,10 @@ class DataSpec(Strict):
     """Shares of `train` to set aside, e.g. `{dev: 0.1, test: 0.1}`, drawn by lot from `seed`, file names and row numbers."""
     limit: int | None = Field(default=None, ge=1)
     """Use at most this many training rows, chosen by lot as for `split`."""
+    batch: BatchSpec | None = None
+    """How its rows become batches, instead of `training.batch`."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Most pieces of one input, special pieces included; at most the encoder's `max_length`, which is the default."""
     text: str | None = None
     """Column of the (first) text; default: `text`, unless the rows come as words."""
     pair: str | None = None

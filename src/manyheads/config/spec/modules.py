@@ -9,7 +9,31 @@ from pydantic import Field, Tag
 from manyheads.config.spec.base import Strict, own_or
 
 
-class PretrainedModule(Strict):
+class LoadSpec(Strict):
+    """Where the first weights of a module are."""
+
+    from_: str = Field(alias="from")
+    """Folder of an artefact, or a file that ends in .safetensors."""
+    module: str | None = None
+    """Name that the module has there; default: the same."""
+
+
+class ModuleBase(Strict):
+    """What all modules have."""
+
+    lr: float | None = Field(default=None, gt=0, le=100)
+    """Peak learning rate; default: `training.optimizer.lr` for what is pretrained, else that of its task or `head_lr`."""
+    freeze: bool = False
+    """Leave the weights as they are: no gradient, no decay, no dropout."""
+    unfreeze_at: int | None = Field(default=None, ge=1)
+    """Frozen for so many optimizer steps, trained from then on."""
+    freeze_at: int | None = Field(default=None, ge=1)
+    """Frozen once so many optimizer steps are done."""
+    load: str | LoadSpec | None = None
+    """First weights: the folder of an artefact that has a module of this name, or a .safetensors file; relative to the recipe."""
+
+
+class PretrainedModule(ModuleBase):
     """A pretrained encoder that `transformers.AutoModel` loads. Takes tokens, gives states (B, T, D)."""
 
     type: Literal["pretrained"]
@@ -19,13 +43,13 @@ class PretrainedModule(Strict):
     """Commit or tag of a hub id."""
     max_length: int = Field(default=256, ge=8, le=8192)
     """Most pieces of one input, special pieces included; what is cut is counted."""
-    freeze: bool = False
-    """Leave the weights as they are: no gradient, no dropout."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Replaces the encoder's own dropout rates."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor of the learning rate from each layer to the one below; embeddings have the lowest."""
 
 
-class PoolModule(Strict):
+class PoolModule(ModuleBase):
     """One vector a row from its states: takes (B, T, D), gives (B, D)."""
 
     type: Literal["pool"]
@@ -33,7 +57,7 @@ class PoolModule(Strict):
     """`mean` and `max` over real pieces, `cls` the first piece."""
 
 
-class FeedForwardModule(Strict):
+class FeedForwardModule(ModuleBase):
     """Linear, activation, dropout; takes and gives vectors or states."""
 
     type: Literal["feedforward"]
@@ -45,7 +69,7 @@ class FeedForwardModule(Strict):
     """Dropout after the activation."""
 
 
-class OwnModule(Strict):
+class OwnModule(ModuleBase):
     """A module type that a plug-in registered."""
 
     type: str = Field(json_schema_extra={"not": {"enum": ["pretrained", "pool", "feedforward"]}})

@@ -30,6 +30,8 @@ class TaskBase(Strict):
     """Rows and label column."""
     weight: float = Field(default=1.0, ge=0)
     """Static weight of the task's loss; reported losses stay unweighted."""
+    lr: float | None = Field(default=None, gt=0, le=100)
+    """Peak learning rate of what only this task trains and is not pretrained, such as its head; default: `head_lr`."""
     metric: str | None = None
     """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1."""
     metrics: list[str] = Field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -23,33 +24,76 @@ class BatchSpec(Strict):
 class OptimizerSpec(Strict):
     """The optimizer. Biases and norms get no weight decay."""
 
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
-    """Rule of the update."""
+    name: Literal["adamw", "adam", "adamax", "radam", "nadam", "sgd", "rmsprop", "adagrad", "adadelta"] = "adamw"
+    """Rule of the update, as torch has it."""
     lr: float = Field(default=5e-5, gt=0, le=100)
     """Peak learning rate."""
     head_lr: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate of everything that is not pretrained; default: `lr`."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay."""
+    """Weight decay: decoupled for `adamw`, a part of the gradient (L2) for all others."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=(0.9, 0.999), strict=False
     )
-    """Adam's averages."""
-    eps: float = Field(default=1e-8, gt=0)
-    """Adam's epsilon."""
+    """Averages of `adamw`, `adam`, `adamax`, `radam` and `nadam`."""
+    eps: float | None = Field(default=None, gt=0)
+    """Added to the root that the step is divided by; default: 1e-8, 1e-10 for `adagrad`, 1e-6 for `adadelta`."""
+    amsgrad: bool = False
+    """Divide by the greatest average so far, for `adamw` and `adam`."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    """Momentum of `sgd`."""
+    """Momentum of `sgd` and `rmsprop`."""
+    nesterov: bool = False
+    """Nesterov's momentum, for `sgd`."""
+    alpha: float = Field(default=0.99, gt=0, lt=1)
+    """Smoothing of the squares of `rmsprop`."""
+    rho: float = Field(default=0.9, gt=0, lt=1)
+    """Smoothing of the squares of `adadelta`."""
+
+
+_ADAM = ("betas", "eps")
+OPTIMIZER_KEYS: Mapping[str, tuple[str, ...]] = {
+    "adamw": (*_ADAM, "amsgrad"),
+    "adam": (*_ADAM, "amsgrad"),
+    "adamax": _ADAM,
+    "radam": _ADAM,
+    "nadam": _ADAM,
+    "sgd": ("momentum", "nesterov"),
+    "rmsprop": ("momentum", "alpha", "eps"),
+    "adagrad": ("eps",),
+    "adadelta": ("rho", "eps"),
+}
+"""What each rule takes beside rates and weight decay."""
 
 
 class ScheduleSpec(Strict):
-    """The learning rate over the run, as a factor of the peak."""
+    """The learning rate over the run, as a factor of the peak. All lengths are optimizer steps, or shares of the run."""
 
-    name: Literal["linear", "cosine", "constant", "inverse_sqrt"] = "linear"
-    """Shape after the warm-up; `linear` and `cosine` end at `floor`."""
+    name: Literal[
+        "linear", "cosine", "constant", "inverse_sqrt", "exponential", "step", "multi_step", "one_cycle", "cyclic"
+    ] = "linear"
+    """Shape after the warm-up; `linear`, `cosine` and `one_cycle` end at `floor`."""
     warmup: float = Field(default=0.06, ge=0)
-    """Below 1 a share of all steps, from 1 on a number of steps."""
+    """Below 1 a share of all steps, from 1 on a number of steps. `one_cycle`: the rise; `cyclic` has none."""
     floor: float = Field(default=0.0, ge=0, le=1)
     """Least factor."""
+    gamma: float = Field(default=0.9, gt=0, le=1)
+    """Factor of each drop of `step` and `multi_step`; of every `every` steps of `exponential`, smoothly."""
+    every: float | None = Field(default=None, gt=0)
+    """Steps between two drops of `step`, steps of one cycle of `cyclic`; below 1 a share. For `exponential` 1 unless said."""
+    milestones: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    """Steps of the run at which `multi_step` drops; below 1 shares."""
+    start: float = Field(default=0.04, gt=0, le=1)
+    """Factor at the first step of `one_cycle`, and between two cycles of `cyclic`."""
+
+
+SCHEDULE_KEYS: Mapping[str, tuple[str, ...]] = {
+    "exponential": ("gamma", "every"),
+    "step": ("gamma", "every"),
+    "multi_step": ("gamma", "milestones"),
+    "one_cycle": ("start",),
+    "cyclic": ("start", "every"),
+}
+"""What some shapes take beside warm-up and floor."""
 
 
 class CheckpointSpec(Strict):
