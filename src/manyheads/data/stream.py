@@ -76,16 +76,19 @@ class Stream:
         self._passes: dict[str, dict[int, list[np.ndarray]]] = {name: {} for name in lengths}
         self._sizes: dict[tuple[str, int], int] = {}
 
-    def rounds(self, position: Position, retired: Collection[str] = ()) -> Iterator[tuple[list[Draw], Position]]:
+    def rounds(
+        self, position: Position, retired: Collection[str] = (), memory: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[list[Draw], Position]]:
         """Rounds from `position` on, each with the position after it; ends only when every data set has retired.
 
-        The draws of retired data sets are left out and their cursors stay. Raises RecipeError for an unknown name in
-        `retired`, and ArtefactError for a position that cannot be in these data.
+        The draws of retired data sets are left out and their cursors stay. `memory` is what `learn` gave, for a mixture
+        that learns; without it its first shares hold. Raises RecipeError for an unknown name in `retired`, and
+        ArtefactError for a position that cannot be in these data.
         """
         self._check(position, retired)
         epoch, taken, cursors = position.epoch, position.draw, dict(position.cursors)
-        while not set(retired).issuperset(mixture.taking_part(self.spec, self.names, self._epoch_sizes(epoch))):
-            order, width = self._order(epoch)
+        while not set(retired).issuperset(mixture.taking_part(self.spec, self.names, self._epoch_sizes(epoch), epoch)):
+            order, width = self._order(epoch, memory or {})
             for start in range(taken, len(order), width):
                 chosen = [self.names[i] for i in order[start : start + width]]
                 draws = [self._draw(name, cursors) for name in chosen if name not in retired]
@@ -96,7 +99,35 @@ class Stream:
 
     def rounds_in(self, epoch: int) -> int:
         """Rounds of one epoch of the mixture."""
-        return mixture.rounds_per_epoch(self.spec, self.names, self._epoch_sizes(epoch))
+        return mixture.rounds_per_epoch(self.spec, self.names, self._epoch_sizes(epoch), epoch)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the shares follow from what the run sees."""
+        return mixture.SAMPLINGS[self.spec.sampling].learns
+
+    def learn(
+        self,
+        memory: Mapping[str, Any],
+        position: Position,
+        scores: Mapping[str, float] | None = None,
+        norms: Mapping[str, float] | None = None,
+    ) -> dict[str, Any]:
+        """What the mixture knows after an evaluation or a step that ended at `position`: plain values of JSON, `{}` at first.
+
+        scores  data set to its score on dev rows, higher is better
+        norms   data set to the norm of its gradient in this step
+        """
+        here = position.epoch, position.draw > 0
+        return mixture.learn(self.spec, self.names, memory, *here, scores or {}, norms or {})
+
+    def asked(self, epoch: int, memory: Mapping[str, Any] | None = None, retired: Collection[str] = ()) -> dict[str, float]:
+        """Data set to the share of an epoch's draws that the mixture asks for, among those that have not retired."""
+        learned = mixture.shares_at(memory or {}, epoch)
+        course = mixture.course(self.spec, self.names, self._epoch_sizes(epoch), self.seed, epoch, learned)
+        shares = {name: 0.0 if name in retired else share for name, share in course.asked().items()}
+        total = sum(shares.values()) or 1.0
+        return {name: share / total for name, share in shares.items()}
 
     def batches(self, name: str, epoch: int) -> int:
         """Batches of pass `epoch` over a data set."""
@@ -104,10 +135,10 @@ class Stream:
             self._sizes[name, epoch] = len(self._pass(name, epoch))
         return self._sizes[name, epoch]
 
-    def _order(self, epoch: int) -> tuple[np.ndarray, int]:
+    def _order(self, epoch: int, memory: Mapping[str, Any]) -> tuple[np.ndarray, int]:
         """The draws of an epoch and how many of them are a round."""
-        sizes = self._epoch_sizes(epoch)
-        order = mixture.order(self.spec, self.names, sizes, self.seed, epoch)
+        sizes, learned = self._epoch_sizes(epoch), mixture.shares_at(memory, epoch)
+        order = mixture.order(self.spec, self.names, sizes, self.seed, epoch, learned)
         return order, mixture.round_width(self.spec, self.names, sizes)
 
     def _epoch_sizes(self, epoch: int) -> list[int]:
@@ -115,8 +146,7 @@ class Stream:
 
         The passes of one data set differ by a batch or two when batches are filled by a budget of pieces.
         """
-        once = self.spec.sampling in ("proportional", "sequential") or self.spec.tasks_per_step == "all" or len(self.names) == 1
-        number = epoch if once and self.spec.epoch == "pass" else 0
+        number = epoch if mixture.by_passes(self.spec, self.names) else 0
         return [self.batches(name, number) for name in self.names]
 
     def _draw(self, name: str, cursors: dict[str, tuple[int, int]]) -> Draw:

@@ -1,23 +1,97 @@
-"""Which data set comes when."""
+"""Which data set comes when. What each sampling computes and where it comes from: docs/mixture.md."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from manyheads.config.spec.base import Share, Strict
 
 
-class MixtureSpec(Strict):
+class SamplingSpec(Strict):
+    """A sampling and its options; each option belongs to the samplings that its description names."""
+
+    sampling: str = "proportional"
+    """How data sets are drawn."""
+    temperature: float = Field(default=1.0, gt=0)
+    """1 is proportional, 2 the square root; the higher, the more uniform.
+
+    `annealed`: the one at the end. `bandit`: that of its softmax, which is fit for gaps at about 0.1.
+    """
+    shares: dict[str, Share] = Field(default_factory=dict)
+    """`shares`: data set to share; need not sum to 1. A data set that is not named gets 0."""
+    tables: list[dict[str, Share]] = Field(default_factory=list)
+    """`alternating`: tables of shares; the first draw is by the first one, the second by the next, and round again."""
+    turns: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """`round_robin`: data set to the batches of its turn; 1 where it is not named."""
+    main: str | None = None
+    """`main`: the data set of which each batch comes once an epoch."""
+    ratio: float | None = Field(default=None, gt=0)
+    """`main`: batches of the others for each batch of the main one."""
+    main_last: bool = False
+    """`main`: the others come first, in one block."""
+    repeats: float | None = Field(default=None, gt=0)
+    """`unimax`: most passes over a data set in the whole run."""
+    over: int | None = Field(default=None, ge=1)
+    """`annealed`, `unimax`: epochs that they reckon with, usually those of `training`."""
+    rate: float | None = Field(default=None, gt=0)
+    """`bandit`: weight of the newest gap in the running mean, at most 1. `pike`: how far the weights move in an epoch."""
+
+
+class PhaseSpec(SamplingSpec):
+    """A part of the epoch with a sampling of its own.
+
+    Only the last one may go without a length: it is then what lasts, and all before it come once, first.
+    """
+
+    sampling: Literal[
+        "proportional",
+        "uniform",
+        "temperature",
+        "annealed",
+        "shares",
+        "alternating",
+        "round_robin",
+        "sequential",
+        "main",
+        "unimax",
+    ] = "proportional"
+    """As for the mixture."""
+    datasets: list[str] = Field(default_factory=list)
+    """The data sets of this phase; default: all."""
+    rounds: int | None = Field(default=None, ge=1)
+    """Length in rounds."""
+    passes: float | None = Field(default=None, gt=0)
+    """Length in passes over the data sets of this phase, or over `of`; 0.5 is half a pass."""
+    of: str | None = None
+    """The data set whose passes are counted."""
+
+
+class MixtureSpec(SamplingSpec):
     """Which data set comes when. A task with data of its own is its own data set, of the same name."""
 
-    sampling: Literal["proportional", "uniform", "temperature", "shares", "round_robin", "sequential"] = "proportional"
-    """`proportional` to batches: every row once an epoch. `temperature`: to batches ** (1 / temperature)."""
-    temperature: float = Field(default=1.0, gt=0)
-    """1 is proportional; the higher, the more uniform."""
-    shares: dict[str, Share] = Field(default_factory=dict)
-    """Data set to share, for `shares`; need not sum to 1. A data set that is not named gets 0."""
+    sampling: Literal[
+        "proportional",
+        "uniform",
+        "temperature",
+        "annealed",
+        "shares",
+        "alternating",
+        "round_robin",
+        "sequential",
+        "main",
+        "unimax",
+        "phases",
+        "bandit",
+        "pike",
+    ] = "proportional"
+    """`proportional` to batches: every row once an epoch. `temperature`: to batches ** (1 / temperature).
+
+    The others: docs/mixture.md.
+    """
+    phases: list[PhaseSpec] = Field(default_factory=list)
+    """`phases`: one after the other."""
     tasks_per_step: int | Literal["all"] = 1
     """Batches in a round: 1 alternates; `all` takes one batch of every data set a step."""
     epoch: int | str = "pass"

@@ -1,0 +1,27 @@
+"""Which data set comes when, a file a family of samplings. docs/mixture.md tells what each computes."""
+
+from manyheads.data.mixture import by_share, in_turn, learned, main, phases
+from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling
+from manyheads.data.mixture.learned import learn, shares_at
+from manyheads.data.mixture.order import by_passes, course, order, round_width, rounds_per_epoch, taking_part
+from manyheads.data.mixture.rules import check
+
+__all__ = [
+    "SAMPLINGS",
+    "Epoch",
+    "Sampling",
+    "by_passes",
+    "by_share",
+    "check",
+    "course",
+    "in_turn",
+    "learn",
+    "learned",
+    "main",
+    "order",
+    "phases",
+    "round_width",
+    "rounds_per_epoch",
+    "shares_at",
+    "taking_part",
+]

@@ -1,0 +1,84 @@
+"""Phases: parts of an epoch, each with a sampling of its own; or an opening of the run, and then the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from manyheads.config.spec.mixture import MixtureSpec, PhaseSpec
+from manyheads.data.mixture.apportion import ROUNDING
+from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling
+from manyheads.errors import Problem, RecipeError
+
+
+def shares(epoch: Epoch) -> np.ndarray:
+    """The draws that each data set is due over all phases."""
+    return np.asarray(sum(found * (length / found.sum()) for _, found, length in _parts(epoch)))
+
+
+def draws(epoch: Epoch, shares: np.ndarray) -> float:
+    """Those of all phases."""
+    return sum(length for _, _, length in _parts(epoch))
+
+
+def arrange(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
+    """Phase after phase."""
+    return np.concatenate([SAMPLINGS[part.spec.sampling].arrange(part, found, n) for part, found, n in _parts(epoch)])
+
+
+def is_open(phase: PhaseSpec) -> bool:
+    """It has no length: it lasts."""
+    return phase.rounds is None and phase.passes is None
+
+
+def _parts(epoch: Epoch) -> Iterator[tuple[Epoch, np.ndarray, int]]:
+    """Phases of this epoch with their shares and draws.
+
+    Fractions of a pass over the same data sets are rounded up together, so that two halves are a whole.
+    """
+    phases = _spec(epoch).phases
+    taken: dict[str, float] = {}
+    for i, phase in enumerate(phases):
+        if epoch.number and is_open(phases[-1]) and not is_open(phase):
+            continue  # the opening is over
+        part = _part(epoch, i, phase)
+        sampling = SAMPLINGS[phase.sampling]
+        found = sampling.shares(part)
+        if not found.any():
+            raise RecipeError(Problem("no data set that takes part in this phase has rows", part.place))
+        length = sampling.draws(part, found)
+        if phase.passes is None:
+            yield part, found, _up(length)
+        else:
+            key = phase.model_dump_json(exclude={"passes"})
+            before = taken.get(key, 0.0)
+            taken[key] = before + length
+            whole = _up(taken[key]) - _up(before)
+            yield replace(part, fixed=whole), found, whole
+
+
+def _part(epoch: Epoch, i: int, phase: PhaseSpec) -> Epoch:
+    there = [not phase.datasets or name in phase.datasets for name in epoch.names]
+    part = replace(epoch, spec=phase, sizes=np.where(there, epoch.sizes, 0.0), part=(i,), place=f"{epoch.place}.phases.{i}")
+    if is_open(phase):
+        return part
+    if phase.rounds is not None:
+        return replace(part, fixed=phase.rounds * epoch.width, of=None)
+    return replace(part, fixed=None, passes=phase.passes or 1.0, of=phase.of)
+
+
+def _up(length: float) -> int:
+    return math.ceil(length * (1 - ROUNDING))
+
+
+def _spec(epoch: Epoch) -> MixtureSpec:
+    """The mixture: only it can have phases."""
+    if not isinstance(epoch.spec, MixtureSpec):
+        raise TypeError("a phase has no phases")
+    return epoch.spec
+
+
+SAMPLINGS.register("phases")(Sampling(shares, arrange, draws, takes=("phases",), needs=("phases",)))
