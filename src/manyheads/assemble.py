@@ -10,18 +10,20 @@ from typing import Any
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.modules import FeedForwardModule, OwnModule, PoolModule, PretrainedModule
+from manyheads.config.spec.modules import FeedForwardModule, LoadSpec, OwnModule, PoolModule, PretrainedModule
 from manyheads.config.spec.tasks import ClassificationTask, MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import BadRow
+from manyheads.data.stream import Stream
 from manyheads.encoders import find_encoder
 from manyheads.errors import DataError, Problem, RecipeError, WiringError
 from manyheads.graph import Step
 from manyheads.metrics import Score
-from manyheads.model import ports_of
+from manyheads.model import Model, ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.trunk import measure_encoder
+from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
@@ -30,8 +32,9 @@ from manyheads.text.tokenize import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """All that a run needs beside settings.
+    """A recipe, and all that a run needs beside it.
 
+    base               folder that the recipe's file names start from
     train, dev, test   data sets by name
     rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
     quarantine         data sets whose bad rows the run is to write down
@@ -40,6 +43,8 @@ class Assembly:
     labels             task to how its labels are read
     """
 
+    recipe: Recipe
+    base: Path
     blueprint: Blueprint
     train: Mapping[str, TextDataset]
     dev: Mapping[str, TextDataset]
@@ -53,6 +58,28 @@ class Assembly:
     labels: Mapping[str, Any]
     label_hashes: Mapping[str, str]
 
+    def build(self) -> Model:
+        """The model before its first step: weights fresh from the seed or as they were saved; what is frozen has no gradient.
+
+        Raises the errors of `manyheads.nn.weights.load_weights`.
+        """
+        model = self.blueprint.build(self.recipe.seed)
+        for name, spec in self.recipe.modules.items():
+            if name not in model.pool:
+                continue
+            if spec.load is not None:
+                load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
+                load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))
+            if spec.freeze:
+                model.pool[name].requires_grad_(False)
+        return model
+
+    def stream(self) -> Stream:
+        """The rounds of a run, each data set in batches of its own or in those of `training.batch`."""
+        batches = {source.name: source.spec.batch or self.recipe.training.batch for source in sources(self.recipe)}
+        lengths = {name: data.lengths for name, data in self.train.items()}
+        return Stream(lengths, self.recipe.mixture, batches, self.recipe.seed)
+
 
 def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     """Read the data and resolve the model; encoded rows are kept in `cache` where one is given.
@@ -65,6 +92,8 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     blueprint = _blueprint(recipe, pool, found)
     by_name = {p.source.name: _encode(p, pool, cache) for p in found}
     return Assembly(
+        recipe=recipe,
+        base=base,
         blueprint=blueprint,
         train=_split(by_name, "train"),
         dev=_split(by_name, "dev"),

@@ -18,6 +18,7 @@ from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
 from manyheads.train.advice import advise
 from manyheads.train.loop import rounds_in, steps_in
+from manyheads.train.optim import make_optimizer
 
 _MOMENTS = 2  # numbers that Adam keeps for a parameter
 
@@ -73,8 +74,9 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
 
     Raises RecipeError as `train.advice.advise` does.
     """
+    make_optimizer(model, recipe.training.optimizer, recipe.modules, recipe.tasks)  # raises what it would raise in the run
     lengths = {name: data.lengths for name, data in assembly.train.items()}
-    stream = Stream(lengths, recipe.mixture, recipe.training.batch, recipe.seed)
+    stream = assembly.stream()
     rounds = rounds_in(stream, recipe.training)
     updates: Counter[str] = Counter()
     seen: Counter[str] = Counter()

@@ -174,8 +174,12 @@ def origin(name: str, read: Mapping[Split, Rows]) -> dict[str, list[list[str]]]:
 
 
 def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None) -> dict[Split, TextDataset]:
-    """The data set of each split, from the cache where the same rows were encoded before; without one, in memory."""
+    """The data set of each split, from the cache where the same rows were encoded before; without one, in memory.
+
+    `max_length` is the encoder's; the data set may have a lower one of its own.
+    """
     inputs, targets = prepared.source.inputs, prepared.targets
+    max_length = min(max_length, prepared.source.spec.max_length or max_length)
     columns = schema(targets)
     found: dict[Split, TextDataset] = {}
     for split, rows in prepared.rows.items():

@@ -29,7 +29,7 @@ from manyheads.config.load import Loaded
 from manyheads.config.rebase import rebase
 from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
-from manyheads.data.stream import Position, Stream
+from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import changed_rates, check_same, fingerprint
 from manyheads.folder import verify
@@ -118,13 +118,12 @@ class _Session:
         self.loaded, self.folder, self.assembly, self.engine = loaded, folder, assembly, engine
         self.recipe: Recipe = loaded.recipe
         self.spec = self.recipe.training
-        self.model = assembly.blueprint.build(self.recipe.seed).to(engine.device)
+        self.model = assembly.build().to(engine.device)
         self.tasks: Mapping[str, Task] = self.model.tasks
-        self.optimizer = make_optimizer(self.model, self.spec.optimizer)
-        lengths = {name: data.lengths for name, data in assembly.train.items()}
-        self.stream = Stream(lengths, self.recipe.mixture, self.spec.batch, self.recipe.seed)
+        self.optimizer = make_optimizer(self.model, self.spec.optimizer, self.recipe.modules, self.recipe.tasks)
+        self.stream = assembly.stream()
         self.steps = steps_in(self.stream, self.spec)
-        self.state = State(Position.start(list(lengths)))
+        self.state = State(Position.start(self.stream.names))
         self.follow, self.means, self.finished, self.why = Follow(self.spec.select), _Means(), False, "steps"
         require_space(folder, 2 * checkpoint_bytes(self.model))
         self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
@@ -262,6 +261,7 @@ class _Session:
                 engine=self.engine,
                 seed=self.recipe.seed,
                 balance=self.recipe.balance,
+                modules=self.recipe.modules,
             )
         except NumericsError as error:
             newest = self.checkpoints.newest()

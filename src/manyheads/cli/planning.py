@@ -21,7 +21,7 @@ def check(recipe: Path, overrides: Sequence[str], as_json: bool) -> None:
     """Print the plan of a run."""
     loaded = load_recipe(recipe, overrides)
     assembly = assemble(loaded)
-    found = plan(loaded.recipe, assembly, assembly.blueprint.build(loaded.recipe.seed))
+    found = plan(loaded.recipe, assembly, assembly.build())
     if as_json:
         print_json(found.to_json())
         return
@@ -38,7 +38,7 @@ def inspect(path: Path, overrides: Sequence[str], as_json: bool) -> None:
         model = load_artefact(folder).model
     else:
         loaded = load_recipe(path, overrides)
-        model = assemble(loaded).blueprint.build(loaded.recipe.seed)
+        model = assemble(loaded).build()
     if as_json:
         print_json(_described(model))
     else:

@@ -35,7 +35,12 @@ def _data(spec: DataSpec, old: Path, new: Path) -> DataSpec:
 
 def _module(module: ModuleSpec, old: Path, new: Path) -> ModuleSpec:
     if isinstance(module, PretrainedModule) and (old / module.name / "config.json").is_file():
-        return module.model_copy(update={"name": _moved(module.name, old, new)})
+        module = module.model_copy(update={"name": _moved(module.name, old, new)})
+    if isinstance(module.load, str):
+        return module.model_copy(update={"load": _moved(module.load, old, new)})
+    if module.load is not None:
+        load = module.load.model_copy(update={"from_": _moved(module.load.from_, old, new)})
+        return module.model_copy(update={"load": load})
     return module
 
 
