@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from manyheads.balance.aggregation import Aggregation, GramianAggregation, RowsAggregation
+from manyheads.balance.aggregation import Aggregation, GramianAggregation, RowsAggregation, weigh
 from manyheads.balance.weighting import Moment
 
 
@@ -128,7 +128,7 @@ class Rows:
         if isinstance(self.aggregation, RowsAggregation):
             vector = self.aggregation.combine(self.rows, self.moment)
         else:
-            weights = self.aggregation.weights(found.whole, self.moment)
+            weights = weigh(self.aggregation, found.whole, self.moment)
             vector = weights.to(self.rows) @ self.rows
         if exchange.main:
             start = 0
@@ -169,7 +169,7 @@ class Trunk:
         nothing = torch.zeros(int(widths[0, 0] / widths[0, 1].clamp(min=1)))  # this process may have had no rows
         rows = exchange.sum(torch.stack([self.rows.get(task, nothing) for task in self.moment.tasks]))
         whole = _gramian(rows)
-        weights = dict(zip(self.moment.tasks, self.aggregation.weights(whole, self.moment).tolist(), strict=True))
+        weights = dict(zip(self.moment.tasks, weigh(self.aggregation, whole, self.moment).tolist(), strict=True))
         for trunk, at_trunk in self.held:
             gradients = [_weighted(t, [(weights[n], found[i]) for n, found in at_trunk.items()]) for i, t in enumerate(trunk)]
             torch.autograd.backward(trunk, gradients)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from manyheads.balance.weighting.contract import Moment
@@ -46,6 +47,26 @@ class RowsAggregation(Protocol):
     def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
+class Stateless:
+    """What a method without memory has to save."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
 Aggregation: TypeAlias = GramianAggregation | RowsAggregation
 AGGREGATIONS: Registry[Callable[..., Aggregation]] = Registry("aggregation")
 """Name to a class that is made with the options of its section as keywords."""
+
+
+def weigh(aggregation: GramianAggregation, gramian: Tensor, moment: Moment) -> Tensor:
+    """(K,) weights from the (K, K) Gramian. One task alone has weight 1, whatever the method.
+
+    So has each where the Gramian is not finite: the gradient of the step is not either, the step will not be taken, and a
+    method neither fails on such numbers nor remembers them.
+    """
+    if len(gramian) < 2 or not bool(gramian.isfinite().all()):
+        return torch.ones(len(gramian), dtype=gramian.dtype)
+    return aggregation.weights(gramian, moment)
