@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from manyheads.errors import ArtefactError, NumericsError, Problem, RecipeError,
 from manyheads.folder import discard, existing, read_json, sweep, verify, writing
 
 KIND = "checkpoint"
-WEIGHTS, MOMENTS, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, MOMENTS, EXTRA, STATE = "model.safetensors", "optimizer.safetensors", "extra.safetensors", "state.json"
 
 _STEP = re.compile(r"step-(\d{8,})")
 _OVERHEAD = 1 << 20  # bytes of headers, state and manifest, generously
@@ -46,7 +46,7 @@ class Checkpoint:
     """A checkpoint that passed its check.
 
     `weights` has every name of the model's state; names in `aliases` share the tensor of another name. `moments` maps
-    kind/parameter to a tensor; a parameter that was never updated has none. `state` is as it was given.
+    kind/parameter to a tensor; a parameter that was never updated has none. `extra` and `state` are as they were given.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class Checkpoint:
     aliases: Mapping[str, str]
     moments: Mapping[str, Tensor]
     state: Mapping[str, Any]
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -82,25 +83,36 @@ class Checkpoints:
         return next((self.path(step) for step in reversed(self.steps()) if self._is_good(step)), None)
 
     def save(
-        self, step: int, weights: Mapping[str, Tensor], optimizer: Optimizer, model: nn.Module, state: Mapping[str, Any]
+        self,
+        step: int,
+        weights: Mapping[str, Tensor],
+        optimizer: Optimizer,
+        model: nn.Module,
+        state: Mapping[str, Any],
+        extra: Mapping[str, Tensor] | None = None,
     ) -> Path:
         """Write a checkpoint whole; what was saved before stays as it is when anything fails.
 
         `weights` is the model's state and may lie on any device; `model` gives the parameters their names. `state` holds
-        text keys, lists and finite numbers. Raises NumericsError for weights that are not finite, ResourceError.
+        text keys, lists and finite numbers; `extra` further tensors by name. Raises NumericsError for weights that are not finite, ResourceError.
         """
         aliases, moments = _aliases(weights), dict(_moments(model, optimizer))
-        broken = _not_finite({**weights, **moments})
+        extra = extra or {}
+        broken = _not_finite({**weights, **moments, **extra})
         if broken:
             raise NumericsError(Problem(f"step {step} is not saved, its numbers are not finite: {listed(broken[:_MOST])}"))
         text = _strict({"step": step, "aliases": aliases, "state": state})
         self._set_aside(self.path(step))
-        needed = len(text) + sum(_bytes(t) for name, t in (*weights.items(), *moments.items()) if name not in aliases)
+        needed = len(text) + sum(
+            _bytes(t) for name, t in (*weights.items(), *moments.items(), *extra.items()) if name not in aliases
+        )
         with writing(self.path(step), kind=KIND, needed=needed) as folder:
             own = {name: _copy(tensor) for name, tensor in weights.items() if name not in aliases}
             save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
             del own  # one copy in memory at a time
             save_file({name: _copy(tensor) for name, tensor in moments.items()}, folder / MOMENTS, metadata={"format": "pt"})
+            if extra:
+                save_file({name: _copy(tensor) for name, tensor in extra.items()}, folder / EXTRA, metadata={"format": "pt"})
             (folder / STATE).write_text(text + "\n", encoding="utf-8", newline="\n")
         self._good[step], self._last = True, step
         return self.path(step)
@@ -112,13 +124,14 @@ class Checkpoints:
         if path.resolve().name != self.path(step).name:
             raise ArtefactError(Problem(f"holds step {step}, which its name does not say", str(path)))
         weights, moments = _tensors(path / WEIGHTS), _tensors(path / MOMENTS)
-        broken = _not_finite({**weights, **moments})
+        extra = _tensors(path / EXTRA) if (path / EXTRA).exists() else {}
+        broken = _not_finite({**weights, **moments, **extra})
         if broken:
             raise ArtefactError(Problem(f"holds numbers that are not finite: {listed(broken[:_MOST])}", str(path)))
         if not weights.keys() >= set(aliases.values()):
             raise ArtefactError(Problem("has aliases of tensors that are not there", str(path / STATE)))
         weights |= {name: weights[holder] for name, holder in aliases.items()}
-        return Checkpoint(path, step, weights, aliases, moments, state)
+        return Checkpoint(path, step, weights, aliases, moments, state, extra)
 
     def load_newest(self) -> Checkpoint | None:
         """The newest good checkpoint, or None. Those that are passed over are named in one warning.
