@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from manyheads.balance.weighting import StaticWeights
 from manyheads.errors import RecipeError, WiringError
 from manyheads.graph import Step
 from manyheads.model import Model, ports_of
@@ -200,15 +199,6 @@ def test_an_idle_head_has_no_gradient() -> None:
     sum(model.losses([points(4, "circle")]).values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is None for p in model.pool["square_head"].parameters())
     assert all(p.grad is not None for p in model.pool["trunk"].parameters())
-
-
-def test_a_task_of_weight_zero_gives_what_only_it_uses_no_gradient() -> None:
-    model = plane()
-    total = StaticWeights({"square": 0.0})(model.losses([points(4, "circle", "square")]))
-    assert total is not None
-    total.backward()
-    assert all(p.grad is None for p in model.pool["square_head"].parameters())
-    assert all(p.grad is not None for p in model.pool["circle_head"].parameters())
 
 
 def test_two_models_share_nothing() -> None:
