@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -20,6 +21,8 @@ from torch.nn import Parameter
 
 from manyheads.balance.aggregation import Aggregation, GramianAggregation, RowsAggregation, weigh
 from manyheads.balance.weighting import Moment
+
+_COLUMNS = 2**20  # numbers that are held in double precision at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,9 @@ class Rows:
     def __init__(self, aggregation: Aggregation, layout: Layout) -> None:
         self.aggregation, self.layout = aggregation, layout
         self.sizes = [p.numel() for p in layout.shared]
+        self.device = _device(layout)
         self.rows = torch.empty(0, 0)
-        self.touched = torch.zeros(len(layout.shared))
+        self.touched = torch.zeros(len(layout.shared), device=self.device)
 
     def start(self, moment: Moment) -> None:
         self.moment = moment
@@ -104,7 +108,7 @@ class Rows:
         if self.rows.shape == shape:
             self.rows.zero_()
         else:
-            self.rows = torch.zeros(shape, device=self.layout.shared[0].device)
+            self.rows = torch.zeros(shape, device=self.device)
         self.touched.zero_()
 
     def add(self, part: Part) -> None:
@@ -123,8 +127,9 @@ class Rows:
     def finish(self, exchange: Exchange) -> Gramians:
         """Set the gradients of the shared parameters, on the main process for all, and tell the inner products."""
         exchange.sum(self.rows)
+        exchange.sum(self.touched)
         blocks = {name: _gramian(self.rows[:, start:stop]) for name, (start, stop) in self.layout.blocks.items()}
-        found = Gramians(self.moment.tasks, torch.stack(list(blocks.values())).sum(0), blocks)
+        found = Gramians(self.moment.tasks, sum(blocks.values(), _gramian(self.rows[:, :0])), blocks)
         if isinstance(self.aggregation, RowsAggregation):
             vector = self.aggregation.combine(self.rows, self.moment)
         else:
@@ -158,21 +163,25 @@ class Trunk:
             beyond = self.layout.beyond[task]
             found = torch.autograd.grad(loss, (*part.trunk, *beyond), retain_graph=True, allow_unused=True)
             at_trunk[task] = found[: len(part.trunk)]
-            row = torch.cat([_shift(t, g) for t, g in zip(part.trunk, at_trunk[task], strict=True)])
+            nothing = torch.zeros(0, device=loss.device)  # a frozen trunk has no output with a graph
+            row = torch.cat([nothing, *(_shift(t, g) for t, g in zip(part.trunk, at_trunk[task], strict=True))])
             self.rows[task] = self.rows[task] + row if task in self.rows else row
             _accumulate(beyond, found[len(part.trunk) :])
         self.held.append((part.trunk, at_trunk))
 
     def finish(self, exchange: Exchange) -> Gramians:
         """Set the gradients of the trunk's parameters, and tell the inner products."""
-        widths = exchange.sum(torch.tensor([max((len(row), 1.0) for row in self.rows.values()) if self.rows else (0.0, 0.0)]))
-        nothing = torch.zeros(int(widths[0, 0] / widths[0, 1].clamp(min=1)))  # this process may have had no rows
+        device = _device(self.layout)
+        width = max((float(len(row)) for row in self.rows.values()), default=0.0)
+        widths = exchange.sum(torch.tensor([width, float(width > 0)], device=device))
+        nothing = torch.zeros(int(widths[0] / widths[1].clamp(min=1)), device=device)  # this process may have had no rows
         rows = exchange.sum(torch.stack([self.rows.get(task, nothing) for task in self.moment.tasks]))
         whole = _gramian(rows)
         weights = dict(zip(self.moment.tasks, weigh(self.aggregation, whole, self.moment).tolist(), strict=True))
         for trunk, at_trunk in self.held:
             gradients = [_weighted(t, [(weights[n], found[i]) for n, found in at_trunk.items()]) for i, t in enumerate(trunk)]
-            torch.autograd.backward(trunk, gradients)
+            if trunk:
+                torch.autograd.backward(trunk, gradients)
         self.held = []
         return Gramians(self.moment.tasks, whole, {})
 
@@ -189,9 +198,18 @@ def _accumulate(parameters: Sequence[Parameter], gradients: Sequence[Tensor | No
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
+def _device(layout: Layout) -> torch.device:
+    parameters = chain(layout.shared, *layout.own.values())
+    return next((p.device for p in parameters), torch.device("cpu"))
+
+
 def _gramian(rows: Tensor) -> Tensor:
-    """(K, K) of (K, P), float64 on the CPU."""
-    return (rows @ rows.T).double().cpu()
+    """(K, K) of (K, P), float64 on the CPU. Summed in double precision: of ten million products single keeps three digits."""
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for columns in torch.split(rows, max(1, _COLUMNS // max(len(rows), 1)), 1):
+        wide = columns.double()
+        total += wide @ wide.T
+    return total.cpu()
 
 
 def _shift(trunk: Tensor, gradient: Tensor | None) -> Tensor:

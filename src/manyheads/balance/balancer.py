@@ -30,6 +30,9 @@ class Balancer:
         chosen = {task: weight for task, weight in static.items() if weight}
         self.weighting = WEIGHTINGS[spec.weighting.type](list(chosen), **spec.weighting.model_dump(exclude={"type"}))
         self.aggregation = AGGREGATIONS[spec.aggregation.type](**spec.aggregation.model_dump(exclude={"type", "level"}))
+        if spec.aggregation.type != "sum" and len(chosen) < 2:
+            rule = f"an aggregation needs two tasks whose weight is not 0 or more, and there is {len(chosen)}"
+            raise RecipeError(Problem(rule, "balance.aggregation.type", spec.aggregation.type, remedy="type: sum"))
         self.usual: Way = self._usual()
         self.looking = Rows(self.aggregation, layout) if spec.cosines_every and not isinstance(self.usual, Rows) else self.usual
         self.way: Way = self.usual

@@ -13,7 +13,7 @@ from manyheads.balance.aggregation.contract import AGGREGATIONS, Stateless
 from manyheads.balance.dual_cone import cosines
 from manyheads.balance.weighting.contract import Moment
 
-_RESOLVED = 1e-6  # eigenvalues below this share of the largest are rounding: gradients are of single precision
+_RESOLVED = 1e-10  # eigenvalues below this share of the largest are rounding: gradients are of single precision
 
 
 @AGGREGATIONS.register("config")
