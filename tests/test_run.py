@@ -108,6 +108,8 @@ def test_records_hold_every_score_of_every_task(trained: Path) -> None:
     wanted = {(t, s, m) for t, names in metrics.items() for s in ("dev", "test") for m in ("loss", *names)}
     wanted |= {(t, "train", "loss") for t in metrics}
     wanted |= {(t, s, f"{m}@majority") for t, names in metrics.items() for s in ("dev", "test") for m in names}
+    wanted |= {("*", "train", m) for m in ("batches", "rows", "tokens", "passes", "asked_share")}
+    wanted |= {("*", "train", f"share_{m}") for m in ("batches", "rows", "tokens", "loss")}
     assert found == wanted
 
 

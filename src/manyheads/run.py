@@ -16,7 +16,6 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,30 +41,13 @@ from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
 from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE, Follow
+from manyheads.train.ledger import Ledger, scores_of
 from manyheads.train.loop import Progress, State, steps_in, train
 from manyheads.train.optim import make_optimizer
 from manyheads.train.signals import Stop, graceful
 from manyheads.types import Record
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Means:
-    """Training losses since the last evaluation: task to [sum, items]."""
-
-    sums: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, progress: Progress) -> None:
-        for task, loss in progress.losses.items():
-            total = self.sums.setdefault(task, [0.0, 0])
-            total[0] += loss * progress.items[task]
-            total[1] += progress.items[task]
-
-    def take(self, step: int, dataset_of: Mapping[str, str]) -> list[Record]:
-        found = [Record(step, t, dataset_of[t], "train", "loss", s / n) for t, (s, n) in self.sums.items() if n]
-        self.sums = {}
-        return found
 
 
 def output_folder(loaded: Loaded) -> Path:
@@ -124,7 +106,8 @@ class _Session:
         self.stream = assembly.stream()
         self.steps = steps_in(self.stream, self.spec)
         self.state = State(Position.start(self.stream.names))
-        self.follow, self.means, self.finished, self.why = Follow(self.spec.select), _Means(), False, "steps"
+        self.follow, self.finished, self.why = Follow(self.spec.select), False, "steps"
+        self.ledger = Ledger.of(assembly.train.values())
         require_space(folder, 2 * checkpoint_bytes(self.model))
         self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
         self.journal = Journal(folder / "records.jsonl")
@@ -195,7 +178,7 @@ class _Session:
         self.checkpoints.restore(found, self.model, self.optimizer)
         self.state = State.from_json(found.state["loop"])
         self.follow = Follow.from_json(self.spec.select, found.state["best"])
-        self.means = _Means({t: list(s) for t, s in found.state["means"].items()})
+        self.ledger.restore(found.state["ledger"])
         self.finished, self.why = found.state["finished"], found.state["why"]
         self.journal_lines = found.state["journal"]
 
@@ -204,7 +187,7 @@ class _Session:
         saved = time.monotonic()
         clock = Clock(self.folder / "progress.jsonl")
         for progress in self._steps():
-            self.means.add(progress)
+            self.ledger.add(progress, self.stream.asked(progress.epoch, self.state.mixture, self.state.retired))
             if self.engine.main:
                 clock.tick(sum(progress.rows.values()), _told(progress), progress.step == progress.steps)
             self._record(progress)
@@ -273,11 +256,12 @@ class _Session:
         return progress.epoch_end if every is None else progress.step % every == 0 or progress.step == progress.steps
 
     def _evaluate(self, step: int) -> Evaluated:
-        home = {task: data.name for data in self.assembly.train.values() for task in data.tasks}
-        records = self.means.take(step, home)
+        records = self.ledger.take(step)
         records += evaluate(self.model, self.assembly.dev.values(), engine=self.engine, step=step)
         dev = [r for r in records if r.split == "dev"]
         better = self.follow.see(dev, self.tasks, step)
+        scores = scores_of(dev, self.tasks, self.ledger.home)
+        self.state.mixture = self.stream.learn(self.state.mixture, self.state.position, scores)
         if self.engine.main:
             self.journal.add(records)
         undefined = [r.task for r in dev if r.metric == self.tasks[r.task].metric and math.isnan(r.value)]
@@ -313,7 +297,7 @@ class _Session:
         return {
             "loop": self.state.to_json(),
             "best": self.follow.to_json(),
-            "means": self.means.sums,
+            "ledger": self.ledger.to_json(),
             "journal": self.journal.lines,
             "fingerprint": self.fingerprint,
             "changes": list(self.changes),

@@ -27,7 +27,7 @@ from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.batching import join
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.stream import Draw, Position, Stream
-from manyheads.errors import NumericsError, Problem, ResourceError
+from manyheads.errors import NumericsError, Problem, RecipeError, ResourceError
 from manyheads.failpoints import reach
 from manyheads.model import Model
 from manyheads.train.engine import Engine
@@ -51,6 +51,7 @@ class State:
     skipped: int = 0
     retired: tuple[str, ...] = ()
     balance: dict[str, Any] = field(default_factory=dict)
+    mixture: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -59,12 +60,13 @@ class State:
             "skipped": self.skipped,
             "retired": list(self.retired),
             "balance": self.balance,
+            "mixture": self.mixture,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> State:
         position, retired = Position.from_json(data["position"]), tuple(data["retired"])
-        return cls(position, data["step"], data["skipped"], retired, data["balance"])
+        return cls(position, data["step"], data["skipped"], retired, data["balance"], data["mixture"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Progress:
 
     losses     task to its mean loss over the step's items, unweighted
     items      task to how many items that was
-    rows       data set to rows, over all processes
+    rows       data set to rows, over all processes; `batches` and `tokens` (pieces without padding) likewise
     norm       norm of the whole gradient before clipping
     epoch_end  True when the next step belongs to another epoch
     skipped    True when the gradient was not finite and the weights were left alone
@@ -87,6 +89,8 @@ class Progress:
     losses: Mapping[str, float]
     items: Mapping[str, int]
     rows: Mapping[str, int]
+    batches: Mapping[str, int]
+    tokens: Mapping[str, int]
     rate: float
     norm: float
     epoch_end: bool
@@ -103,6 +107,8 @@ class _Step:
     items: Counter[str] = field(default_factory=Counter)
     draws: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
+    batches: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
 
 
 def rounds_in(stream: Stream, spec: TrainingSpec) -> int:
@@ -139,7 +145,8 @@ def train(
     """
     total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
     update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing)
-    rounds, retired = stream.rounds(state.position, state.retired), state.retired
+    require_learnable(stream, spec)
+    rounds, followed = _rounds(stream, state)
     try:
         freezing.apply(state.step)
         update.balance(balance or BalanceSpec(), state)
@@ -150,11 +157,27 @@ def train(
             reach("train.step")
             if freezing.apply(state.step):  # other parameters are trained from here on
                 update.balance(balance or BalanceSpec(), state)
-            yield update([draws for draws, _ in drawn], drawn[-1][1], state)
-            if state.retired != retired:  # the reader took a task out
-                rounds, retired = stream.rounds(state.position, state.retired), state.retired
+            progress = update([draws for draws, _ in drawn], drawn[-1][1], state)
+            alone = {} if progress.skipped or len(progress.rows) != 1 else dict.fromkeys(progress.rows, progress.norm)
+            state.mixture = stream.learn(state.mixture, state.position, norms=alone)
+            yield progress
+            if (state.retired, state.mixture.get("shares")) != followed:  # the reader took a task out, or the mixture learned
+                rounds, followed = _rounds(stream, state)
     finally:
         freezing.release()
+
+
+def require_learnable(stream: Stream, spec: TrainingSpec) -> None:
+    """RecipeError for a mixture that would never see what it learns from."""
+    if stream.spec.sampling == "pike" and spec.accumulate > 1:
+        rule = "`sampling: pike` learns from the gradients of steps with one data set"
+        raise RecipeError(Problem(rule, "training.accumulate", str(spec.accumulate), remedy="accumulate: 1"))
+
+
+def _rounds(stream: Stream, state: State) -> tuple[Iterator[tuple[list[Draw], Position]], tuple[Any, Any]]:
+    """What is left of the run, and what it hangs on beside the position."""
+    rounds = stream.rounds(state.position, state.retired, state.mixture)
+    return rounds, (state.retired, state.mixture.get("shares"))
 
 
 class _Update:
@@ -221,7 +244,7 @@ class _Update:
         state.skipped += skipped
         self._count_bad(skipped, state.step)
         ended = position.epoch > epoch or state.step == self.steps
-        counts = dict(step.items), dict(step.rows)
+        counts = dict(step.items), dict(step.rows), dict(step.batches), dict(step.tokens)
         return Progress(state.step, self.steps, epoch, losses, *counts, rate, norm, ended, skipped, look, conflicts)
 
     def _count(self, rounds: list[list[Draw]]) -> _Step:
@@ -230,6 +253,8 @@ class _Update:
         for draw in (d for draws in rounds for d in draws):
             data = self.datasets[draw.dataset]
             step.rows[draw.dataset] += len(draw.rows)
+            step.batches[draw.dataset] += 1
+            step.tokens[draw.dataset] += int(data.lengths[draw.rows].sum())
             for task in data.tasks:
                 if task in self.model.tasks:
                     step.items[task] += int(data.items(task)[draw.rows].sum())
