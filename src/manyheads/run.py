@@ -16,6 +16,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,15 +36,17 @@ from manyheads.folder import verify
 from manyheads.journal import Clock, Journal, dumps, number
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
-from manyheads.train.baseline import majority
+from manyheads.train.average import Average
 from manyheads.train.checkpoint import Checkpoint, Checkpoints, checkpoint_bytes, require_space
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
-from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
+from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.ledger import Ledger, scores_of
 from manyheads.train.loop import Progress, State, steps_in, train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.outcome import BEST, Outcome
+from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
 from manyheads.types import Record
 
@@ -108,6 +111,8 @@ class _Session:
         self.state = State(Position.start(self.stream.names))
         self.follow, self.finished, self.why = Follow(self.spec.select), False, "steps"
         self.ledger = Ledger.of(assembly.train.values())
+        self.average = Average(self.spec.average, self.model, self.steps) if self.spec.average else None
+        self.plateau = Plateau(self.spec.plateau) if self.spec.plateau else None
         require_space(folder, 2 * checkpoint_bytes(self.model))
         self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
         self.journal = Journal(folder / "records.jsonl")
@@ -179,6 +184,10 @@ class _Session:
         self.state = State.from_json(found.state["loop"])
         self.follow = Follow.from_json(self.spec.select, found.state["best"])
         self.ledger.restore(found.state["ledger"])
+        if self.average:
+            self.average.restore(found.extra, found.state["averaged"])
+        if self.plateau:
+            self.plateau.restore(found.state["plateau"])
         self.finished, self.why = found.state["finished"], found.state["why"]
         self.journal_lines = found.state["journal"]
 
@@ -191,6 +200,8 @@ class _Session:
             if self.engine.main:
                 clock.tick(sum(progress.rows.values()), _told(progress), progress.step == progress.steps)
             self._record(progress)
+            if self.average:
+                self.average.take(progress.step)
             yield progress
             better: Sequence[str] = ()
             if self._due(progress):
@@ -198,8 +209,9 @@ class _Session:
                 better = event.better
                 yield event
                 yield from self._retire(progress.step)
+                yield from self._drop(progress.step, WHOLE in better)
             last = progress.step == progress.steps
-            if self.follow.stop(self.spec.patience) or len(self.state.retired) == len(self.assembly.train):
+            if self._is_spent():
                 self.why, last = "patience", True
             if self.engine.any(stop.requested is not None):
                 self._interrupt(progress.step, stop)
@@ -257,7 +269,8 @@ class _Session:
 
     def _evaluate(self, step: int) -> Evaluated:
         records = self.ledger.take(step)
-        records += evaluate(self.model, self.assembly.dev.values(), engine=self.engine, step=step)
+        with self.average.applied() if self.average else nullcontext():
+            records += evaluate(self.model, self.assembly.dev.values(), engine=self.engine, step=step)
         dev = [r for r in records if r.split == "dev"]
         better = self.follow.see(dev, self.tasks, step)
         scores = scores_of(dev, self.tasks, self.ledger.home)
@@ -267,8 +280,27 @@ class _Session:
         undefined = [r.task for r in dev if r.metric == self.tasks[r.task].metric and math.isnan(r.value)]
         return Evaluated(step, records, better, undefined)
 
+    def _is_spent(self) -> bool:
+        """Whether nothing gets better any more, as the recipe counts it."""
+        if self.spec.stop == "votes":
+            return self.follow.all_spent(self.tasks, self.spec.patience)
+        return self.follow.stop(self.spec.patience) or len(self.state.retired) == len(self.assembly.train)
+
+    def _drop(self, step: int, better: bool) -> Iterator[Dropped]:
+        """Lower rates on a plateau, from the best weights if the recipe says so."""
+        if self.plateau is None or not self.plateau.see(better):
+            return
+        self.state.scale, best = self.plateau.scale, self.follow.best.get(WHOLE)
+        if not self.plateau.spec.reload or best is None or best.value is None:
+            yield Dropped(step, self.state.scale)
+            return
+        self.checkpoints.restore(self.checkpoints.load(self.checkpoints.path(best.step)), self.model, self.optimizer)
+        yield Dropped(step, self.state.scale, best.step)
+
     def _retire(self, step: int) -> Iterator[Retired]:
-        """A data set leaves when all of its tasks have run out of patience."""
+        """A data set leaves when all of its tasks have run out of patience, unless they only vote."""
+        if self.spec.stop == "votes":
+            return
         spent = set(self.follow.exhausted(self.tasks))
         for name, data in self.assembly.train.items():
             if name not in self.state.retired and data.tasks and spent.issuperset(data.tasks):
@@ -285,7 +317,8 @@ class _Session:
         path, failed = self.checkpoints.path(self.state.step), None
         if self.engine.main:
             try:
-                self.checkpoints.save(self.state.step, self.model.state_dict(), self.optimizer, self.model, self._state())
+                weights, extra = self.model.state_dict(), self.average.tensors() if self.average else {}
+                self.checkpoints.save(self.state.step, weights, self.optimizer, self.model, self._state(), extra)
                 self.checkpoints.prune(self.follow.steps())
             except ResourceError as error:
                 failed = error
@@ -298,6 +331,8 @@ class _Session:
             "loop": self.state.to_json(),
             "best": self.follow.to_json(),
             "ledger": self.ledger.to_json(),
+            "averaged": self.average.count if self.average else 0,
+            "plateau": self.plateau.to_json() if self.plateau else None,
             "journal": self.journal.lines,
             "fingerprint": self.fingerprint,
             "changes": list(self.changes),
@@ -311,37 +346,20 @@ class _Session:
         if self.complete:
             records = self.journal.read()
             return Finished(self.folder, target, self.state.step, records[-1].step, records, why)
-        best = self._take_best()
-        records = evaluate(self.model, self.assembly.test.values(), engine=self.engine, step=best) + self._baselines(best)
+        outcome = Outcome(self.model, self.assembly, self.checkpoints, self.follow, self.average, self.engine, self.state.step)
+        records = outcome.cross_table() if self.spec.cross_table else []
+        best = outcome.take_best()
+        records += outcome.scores(best)
         if self.engine.main:
             self.journal.add(records)
             save_artefact(target, self.model, self.assembly.blueprint, self._texts(best))
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
 
-    def _take_best(self) -> int:
-        """Load the weights of the best step and return it; the last step where nothing chose, or where the best is gone."""
-        best = self.follow.best.get(WHOLE)
-        if best is None or best.value is None or best.step == self.state.step:
-            return self.state.step
-        try:
-            self.checkpoints.restore(self.checkpoints.load(self.checkpoints.path(best.step)), self.model)
-        except ArtefactError as error:
-            log.warning("the best checkpoint cannot be used, so the last weights are taken: %s", error)
-            return self.state.step
-        return best.step
-
-    def _baselines(self, step: int) -> list[Record]:
-        """What the most frequent answer scores on the rows that judge each task."""
-        found = []
-        for name, data in self.assembly.train.items():
-            held_out = [part[name] for part in (self.assembly.dev, self.assembly.test) if name in part]
-            found += [r for task in data.tasks for r in majority(self.tasks[task], data, held_out, step)]
-        return found
-
     def _texts(self, best: int) -> dict[str, str]:
         records = self.journal.read()
-        last = [r for r in records if r.split == "test" or (r.split == "dev" and r.step == best)]
+        shown = [r for r in records if BEST not in r.metric]
+        last = [r for r in shown if r.split == "test" or (r.split == "dev" and r.step == best)]
         steps = f"{self.state.step}, the best of them {best}"
         facts = {"seed": str(self.recipe.seed), "steps": steps, **self.fingerprint["environment"]}
         if self.changes:

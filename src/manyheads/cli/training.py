@@ -13,9 +13,10 @@ from manyheads.errors import listed
 from manyheads.journal import number
 from manyheads.run import run
 from manyheads.train.baseline import SUFFIX
-from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
+from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE
 from manyheads.train.loop import Progress
+from manyheads.train.outcome import BEST
 from manyheads.types import Record
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGE = -1, -3, 2**30  # mallopt(3)
@@ -66,6 +67,9 @@ def _tell(event: Event) -> None:
         note(f"step {event.step}: {', '.join(shown) or 'no dev rows'}{'  (best so far)' if WHOLE in event.better else ''}")
         if event.undefined:
             warn(f"step {event.step}: not compared with other steps, the metric is undefined for {listed(event.undefined)}")
+    elif isinstance(event, Dropped):
+        back = "" if event.best is None else f", from the weights of step {event.best}"
+        note(f"step {event.step}: nothing gets better, the rates are {event.scale:.2g} times the schedule's from here on{back}")
     elif isinstance(event, Retired):
         note(f"step {event.step}: {printable(event.task)} leaves the mixture, its patience is spent")
     elif isinstance(event, NotSaved):
@@ -81,13 +85,15 @@ def _finish(event: Finished, as_json: bool) -> None:
         print_json({**folders, "best": event.best, "scores": values_of(found)})
         return
     print_scores(found, f"Scores of step {event.best}")
+    print_cross([r for r in event.records if BEST in r.metric])
     note(f"the model is in {event.artefact}")
     note(f"ask it:  manyheads predict {event.artefact} 'A text of your own'")
 
 
 def last_scores(records: Sequence[Record], step: int) -> list[Record]:
     """The records of one step on dev and test rows, without losses."""
-    return [r for r in records if r.split != "train" and r.step == step and r.metric != "loss"]
+    kept = [r for r in records if r.split != "train" and r.step == step and r.metric != "loss"]
+    return [r for r in kept if BEST not in r.metric]
 
 
 def values_of(records: Sequence[Record]) -> dict[str, float | None]:
@@ -106,3 +112,15 @@ def print_scores(records: Sequence[Record], title: str) -> None:
             base = baselines.get((r.task, r.dataset, r.split, r.metric))
             rows.append([r.task, r.split, r.metric, score(r.value), "" if base is None else score(base)])
     print_table(["task", "rows", "metric", "score", "majority"], rows, title, numbers=["score", "majority"])
+
+
+def print_cross(records: Sequence[Record]) -> None:
+    """The cross table: a row for the weights that were best for each task, a column for each task's score with them."""
+    if not records:
+        return
+    tasks = list(dict.fromkeys(r.task for r in records))
+    rows = []
+    for best in dict.fromkeys(r.metric.partition(BEST)[2] for r in records):
+        cells = {r.task: score(r.value) for r in records if r.metric.endswith(BEST + best)}
+        rows.append([best, *(cells.get(task, "") for task in tasks)])
+    print_table(["best weights of", *tasks], rows, "Each task with each task's best weights", numbers=tasks)

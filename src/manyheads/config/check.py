@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
+from manyheads.config.check_rates import check_rates, idle
 from manyheads.config.node import Finding, KeyPath, Node, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
+from manyheads.config.spec.modules import PretrainedModule
 from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
 from manyheads.errors import listed, nearest
 
@@ -19,12 +21,13 @@ _FROM_KEYS = frozenset({"from_", "label", "missing"})
 def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:
     """All rules that the recipe breaks. `root` gives the names that exist, those of entries with mistakes included."""
     formats = [*_formats(), *sorted(plugins.get("reader", ()))]
-    findings = [*_mixture(recipe, root), *_training(recipe, root)]
+    findings = [*_mixture(recipe, root), *_training(recipe, root), *check_rates(recipe)]
     for name, spec in recipe.data.items():
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():
         findings.extend(_path(name, task, root))
         findings.extend(_task_data(name, task, root, formats))
+        findings.extend(_length(name, task, recipe))
         findings.extend(_labels(name, task))
     return findings
 
@@ -35,7 +38,8 @@ def warnings_of(recipe: Recipe, root: Node) -> list[str]:
     named = {task.data.from_ for task in recipe.tasks.values()}
     unused = [("modules", n, "no task's path uses the module") for n in recipe.modules if n not in modules]
     unused += [("data", n, "no task learns from the data set") for n in recipe.data if n not in named]
-    return [str(Finding((section, name), rule, name, at="key").problem(root)) for section, name, rule in unused]
+    findings = [Finding((section, name), rule, name, at="key") for section, name, rule in unused]
+    return [str(f.problem(root)) for f in (*findings, *idle(recipe))]
 
 
 def _names(root: Node, section: str) -> list[str]:
@@ -147,6 +151,18 @@ def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) 
         yield Finding((*path, key), "beside `from` only `label` and `missing` may stand", key, remedy=remedy, at="key")
 
 
+def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
+    """A data set's own limit within that of the encoder which reads it."""
+    home: KeyPath = ("tasks", name, "data") if task.data.from_ is None else ("data", task.data.from_)
+    spec = task.data if task.data.from_ is None else recipe.data.get(task.data.from_)
+    first = recipe.modules.get(_module(task.path[0])) if task.path else None
+    if spec is None or spec.max_length is None or not isinstance(first, PretrainedModule):
+        return
+    if spec.max_length > first.max_length:
+        rule = f"the data set's limit is above that of the encoder {_module(task.path[0])!r}, which is {first.max_length}"
+        yield Finding((*home, "max_length"), rule, str(spec.max_length), remedy="raise `max_length` of the encoder as well")
+
+
 def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
     """Labels once each, and weights only for labels that there are; a range that is not empty."""
     path: KeyPath = ("tasks", name)
@@ -189,9 +205,9 @@ def _mixture(recipe: Recipe, root: Node) -> Iterator[Finding]:
 
 def _training(recipe: Recipe, root: Node) -> Iterator[Finding]:
     training, epoch = recipe.training, recipe.mixture.epoch
-    choices = ["average", *_names(root, "tasks")]
+    choices = ["average", "loss", *_names(root, "tasks")]
     if training.select not in choices:
-        yield _absent(("training", "select"), "`select` is 'average' or a task's name", training.select, choices)
+        yield _absent(("training", "select"), "`select` is 'average', 'loss' or a task's name", training.select, choices)
     steps = training.steps
     if steps is None and isinstance(epoch, int):
         steps = max(1, training.epochs * epoch // training.accumulate)

@@ -47,6 +47,10 @@ class Average:
         finally:
             self._put(kept)
 
+    def settle(self) -> None:
+        """Put the average in place of the weights for good."""
+        self._put(self.mean)
+
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must keep beside `count`."""
         return dict(self.mean)

@@ -66,6 +66,15 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """All learning rates are `scale` times the schedule's from here on; `best`: the step whose weights were reloaded."""
+
+    step: int
+    scale: float
+    best: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The run is complete. `why` is `steps`, `patience` or `done` (nothing was left to do)."""
 
@@ -77,4 +86,4 @@ class Finished:
     why: str
 
 
-Event: TypeAlias = Started | Progress | Evaluated | Saved | NotSaved | Retired | Finished
+Event: TypeAlias = Started | Progress | Evaluated | Dropped | Saved | NotSaved | Retired | Finished

@@ -36,7 +36,7 @@ class Best:
 
 @dataclass(slots=True)
 class Follow:
-    """Follows evaluations on dev rows. `select` is `average` or a task's name."""
+    """Follows evaluations on dev rows. `select` is `average`, `loss` (the mean of all losses) or a task's name."""
 
     select: str = "average"
     best: dict[str, Best] = field(default_factory=dict)
@@ -58,7 +58,10 @@ class Follow:
             signed[name] = value if higher else -value
             if self.best.setdefault(name, Best()).see(value, step, higher):
                 better.append(name)
-        chosen = list(signed.values()) if self.select == "average" else [signed[self.select]] if self.select in signed else []
+        if self.select == "loss":
+            chosen = [-r.value for r in records if r.metric == "loss"]
+        else:
+            chosen = [value for name, value in signed.items() if self.select in ("average", name)]
         if chosen and self.best.setdefault(WHOLE, Best()).see(sum(chosen) / len(chosen), step, True):
             better.append(WHOLE)
         return better
@@ -70,6 +73,11 @@ class Follow:
             for name, task in tasks.items()
             if task.patience is not None and name in self.best and self.best[name].waited >= task.patience
         )
+
+    def all_spent(self, tasks: Mapping[str, Task], patience: int | None) -> bool:
+        """True when each task that has scores has not got better for its own patience, or for `patience` where it has none."""
+        limits = {name: tasks[name].patience or patience for name in self.best if name != WHOLE}
+        return bool(limits) and all(limit is not None and self.best[n].waited >= limit for n, limit in limits.items())
 
     def stop(self, patience: int | None) -> bool:
         """True when the selection has not got better for `patience` evaluations."""

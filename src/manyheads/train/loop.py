@@ -52,6 +52,7 @@ class State:
     retired: tuple[str, ...] = ()
     balance: dict[str, Any] = field(default_factory=dict)
     mixture: dict[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,12 +62,13 @@ class State:
             "retired": list(self.retired),
             "balance": self.balance,
             "mixture": self.mixture,
+            "scale": self.scale,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> State:
         position, retired = Position.from_json(data["position"]), tuple(data["retired"])
-        return cls(position, data["step"], data["skipped"], retired, data["balance"], data["mixture"])
+        return cls(position, data["step"], data["skipped"], retired, data["balance"], data["mixture"], data["scale"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ class _Update:
 
     def __call__(self, rounds: list[list[Draw]], position: Position, state: State) -> Progress:
         self.engine.seed(self.seed, state.step)
-        rate = set_rate(self.optimizer, factor(self.spec.schedule, state.step, self.steps))
+        rate = set_rate(self.optimizer, state.scale * factor(self.spec.schedule, state.step, self.steps))
         if not self.model.training:
             self.model.train()
             self.freezing.settle()

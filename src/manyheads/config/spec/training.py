@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from manyheads.config.spec.base import Strict
+from manyheads.config.spec.selection import AverageSpec, PlateauSpec
 
 
 class BatchSpec(Strict):
@@ -129,9 +130,17 @@ class TrainingSpec(Strict):
     evaluate_every: int | None = Field(default=None, ge=1)
     """Evaluate on dev rows every so many steps; default: at the end of each epoch."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after this many evaluations without a better `select`."""
+    """Stop after this many evaluations without a better `select`; with `stop: votes`, without a better metric of each task."""
     select: str = "average"
-    """What chooses the best checkpoint: `average` of all tasks' metrics, or a task's name."""
+    """What chooses the best checkpoint: `average` of all tasks' metrics, `loss` (mean of all dev losses), or a task's name."""
+    stop: Literal["selection", "votes"] = "selection"
+    """Who spends `patience`: the selection, or every task for itself, the run ending when all have spent it."""
+    plateau: PlateauSpec | None = None
+    """Lower the rates when the selection stops getting better."""
+    average: AverageSpec | None = None
+    """Judge and save an average of the weights."""
+    cross_table: bool = False
+    """At the end, score each task's best weights on the test rows of every task (dev rows where there are none)."""
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     """Checkpoints."""
     threads: int | None = Field(default=None, ge=1)

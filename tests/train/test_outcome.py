@@ -1,0 +1,178 @@
+"""What a run does about its scores: averages, drops, votes, the cross table; all of it the same after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from manyheads.api import load_recipe
+from manyheads.run import run
+from manyheads.train.events import Dropped, Evaluated, Event, Finished, Retired, Started
+from manyheads.train.loop import Progress
+from manyheads.train.outcome import BEST
+
+OFTEN = "training.checkpoint.every_steps=1"
+EMA = ["training.average.type=ema", "training.average.decay=0.8"]
+SWA = ["training.average.type=swa", "training.average.start=0.4"]
+DROP = ["training.plateau.patience=1", "training.plateau.reload=true", "training.evaluate_every=2"]
+VOTES = ["training.stop=votes", "training.patience=1", "training.evaluate_every=1", "training.epochs=9"]
+CROSS = ["training.cross_table=true", "training.evaluate_every=3"]
+LIVES = {
+    "ema": EMA,
+    "swa": SWA,
+    "drop": DROP,
+    "votes": VOTES,
+    "cross": CROSS,
+    "all": [*EMA, *DROP, *CROSS[:1]],
+}
+
+
+def events(recipe: Path, *overrides: str) -> list[Event]:
+    return list(run(load_recipe(recipe, overrides)))
+
+
+def leave(recipe: Path, steps: int, *overrides: str) -> None:
+    """Take so many steps and stop dead after the checkpoint of the last one."""
+    walk: Iterator[Event] = run(load_recipe(recipe, [*overrides, OFTEN]))
+    done = 0
+    for event in walk:
+        if isinstance(event, Progress):
+            done += 1
+            if done > steps:
+                break
+    walk.close()
+
+
+def result(folder: Path) -> dict[str, str]:
+    names = ["records.jsonl", "artefact/model.safetensors", "artefact/encoder/model.safetensors"]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+@pytest.mark.parametrize("life", list(LIVES))
+def test_an_interrupted_run_ends_in_the_same_bits(recipe: Path, life: str) -> None:
+    events(recipe, *LIVES[life], OFTEN, "output=whole")
+    leave(recipe, 3, *LIVES[life])
+    leave(recipe, 2, *LIVES[life])
+    events(recipe, *LIVES[life], OFTEN)
+    assert result(recipe.parent / "run") == result(recipe.parent / "whole")
+
+
+# averages -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_artefact_holds_the_average_and_the_scores_are_its_own(recipe: Path) -> None:
+    *_, last = events(recipe, *SWA, "training.select=loss")
+    assert isinstance(last, Finished)
+    best = recipe.parent / "run" / "checkpoints" / f"step-{last.best:08d}"
+    extra, weights = load_file(best / "extra.safetensors"), load_file(best / "model.safetensors")
+    saved = load_file(last.artefact / "model.safetensors")
+    assert all(torch.equal(tensor, extra[name]) for name, tensor in saved.items())
+    assert not all(torch.equal(tensor, weights[name]) for name, tensor in saved.items())
+    assert last.why == "steps"
+
+
+def test_training_itself_does_not_see_the_average(recipe: Path) -> None:
+    plain = [e.losses for e in events(recipe, "output=plain") if isinstance(e, Progress)]
+    averaged = [e.losses for e in events(recipe, *EMA, "output=averaged") if isinstance(e, Progress)]
+    assert plain == averaged
+
+
+# drops ----------------------------------------------------------------------------------------------------------------
+
+
+def test_rates_drop_when_nothing_gets_better(recipe: Path) -> None:
+    told = events(recipe, DROP[0], DROP[2], "training.schedule.name=constant", "training.schedule.warmup=0")
+    scale, waited = 1.0, 0
+    for event in told:
+        if isinstance(event, Evaluated):
+            waited = 0 if "*" in event.better else 1
+        elif isinstance(event, Dropped):
+            assert waited == 1
+            scale /= 2
+            assert event.scale == scale
+        elif isinstance(event, Progress):
+            assert event.rate == pytest.approx(5e-3 * scale)
+    assert scale < 1
+
+
+def test_a_drop_goes_back_to_the_best_weights(recipe: Path) -> None:
+    overrides = [*DROP, "training.optimizer.lr=0.4", "training.optimizer.name=sgd", OFTEN, "training.checkpoint.keep=99"]
+    told = events(recipe, *overrides)
+    drop = next(e for e in told if isinstance(e, Dropped))
+    assert drop.best is not None
+    assert drop.best < drop.step
+    folder = recipe.parent / "run" / "checkpoints"
+    after, best = (load_file(folder / f"step-{step:08d}" / "model.safetensors") for step in (drop.step, drop.best))
+    assert all(torch.equal(after[name], best[name]) for name in best)
+
+
+# stopping and choosing ------------------------------------------------------------------------------------------------
+
+
+def test_votes_end_a_run_only_when_every_task_has_spent_its_patience(recipe: Path) -> None:
+    told = events(recipe, *VOTES)
+    assert not any(isinstance(e, Retired) for e in told)
+    waited: dict[str, int] = {}
+    spent = []
+    for event in told:
+        if isinstance(event, Evaluated):
+            for task in ("mood", "likeness", "names"):
+                waited[task] = 0 if task in event.better else waited.get(task, 0) + 1
+            spent.append(min(waited.values()) >= 1)
+    last = told[-1]
+    assert isinstance(last, Finished)
+    assert last.why == "patience"
+    assert spent == [False] * (len(spent) - 1) + [True]
+
+
+def test_the_selection_may_be_the_mean_loss(recipe: Path) -> None:
+    told = events(recipe, "training.select=loss", "training.evaluate_every=2")
+    records = [r for e in told if isinstance(e, Evaluated) for r in e.records if (r.split, r.metric) == ("dev", "loss")]
+    losses = {step: [r.value for r in records if r.step == step] for step in {r.step for r in records}}
+    last = told[-1]
+    assert isinstance(last, Finished)
+    assert last.best == min(losses, key=lambda step: sum(losses[step]))
+
+
+# the cross table ------------------------------------------------------------------------------------------------------
+
+
+def test_each_tasks_best_weights_on_every_task(recipe: Path) -> None:
+    *_, last = events(recipe, *CROSS)
+    assert isinstance(last, Finished)
+    cross = {(r.metric.partition(BEST)[2], r.task): r for r in last.records if BEST in r.metric}
+    tasks = ["mood", "likeness", "names"]
+    assert list(cross) == [(best, task) for best in tasks for task in tasks]
+    assert {r.split for r in cross.values()} == {"test"}
+    metrics = {"accuracy", "spearman", "span_f1"}
+    own = {(r.step, r.task): r.value for r in last.records if r.split == "test" and r.metric in metrics}
+    for (_, task), record in cross.items():
+        if record.step == last.best:
+            assert record.value == pytest.approx(own[last.best, task], nan_ok=True)
+
+
+def test_the_cross_table_leaves_the_model_as_it_is(recipe: Path) -> None:
+    events(recipe, "training.evaluate_every=3", "output=without")
+    events(recipe, *CROSS, "output=with")
+    one, two = (result(recipe.parent / name) for name in ("without", "with"))
+    assert one["artefact/encoder/model.safetensors"] == two["artefact/encoder/model.safetensors"]
+
+
+def test_a_finished_run_tells_its_table_again(recipe: Path) -> None:
+    *_, first = events(recipe, *CROSS)
+    started, again = events(recipe, *CROSS)
+    assert isinstance(started, Started)
+    assert isinstance(first, Finished)
+    assert isinstance(again, Finished)
+    assert started.complete
+    assert [r for r in again.records if BEST in r.metric] == [r for r in first.records if BEST in r.metric]
+    shutil.rmtree(first.artefact)
+    *_, third = events(recipe, *CROSS)
+    assert isinstance(third, Finished)
+    assert [r for r in third.records if BEST in r.metric] == [r for r in first.records if BEST in r.metric]
