@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from manyheads.errors import DataError, Problem, RecipeError
 
 SAFE = ("output", "training.checkpoint", "training.patience", "training.threads", "training.device")
 """Keys that may differ when a run continues; all others change what the steps already taken meant."""
-RATES = ("training.optimizer.lr", "training.optimizer.head_lr", "training.clip")
+RATES = (
+    "training.optimizer.lr",
+    "training.optimizer.head_lr",
+    "training.clip",
+    "modules.<name>.lr",
+    "modules.<name>.layer_decay",
+    "tasks.<name>.lr",
+)
 """Keys that may differ as well, so that a run whose loss is no number any more need not start over. The change is recorded."""
 _PACKAGES = ("manyheads", "torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pyarrow")
 
@@ -89,7 +97,9 @@ def _text(value: Any) -> str:
 
 
 def _under(key: str, keys: Iterable[str]) -> bool:
-    return any(key == k or key.startswith(f"{k}.") for k in keys)
+    """Whether `key` is one of `keys`, in which `<name>` is any name, or stands below one."""
+    parts = key.split(".")
+    return any(all(k in ("<name>", p) for k, p in zip_longest(k.split("."), parts[: k.count(".") + 1])) for k in keys)
 
 
 def _version(name: str) -> str:

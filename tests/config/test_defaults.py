@@ -72,7 +72,7 @@ def test_where_tells_what_came_from_defaults(load: Load) -> None:
     ("line", "message"),
     [
         ("droput: 0.3", "8:3: no task type takes this key of `defaults`; found 'droput'; did you mean 'dropout'?"),
-        ("lr: 0.3", "8:3: no task type takes this key of `defaults`; found 'lr'\n    'lr' belongs to training.optimizer.lr"),
+        ("clip: 0.3", "8:3: no task type takes this key of `defaults`; found 'clip'\n    'clip' belongs to training.clip"),
         ("use_defaults: false", "8:3: no task type takes this key of `defaults`; found 'use_defaults'"),
         ("type: tagging", "8:3: no task type takes this key of `defaults`; found 'type'"),
         ("dropout: 2", "8:12: `defaults.dropout` must be less than 1; found '2'"),

@@ -54,12 +54,16 @@ def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None
 @pytest.mark.parametrize(
     ("key", "path", "found"),
     [
-        ("lr", (), ["training.optimizer.lr"]),
-        ("tokens", ("training",), ["training.batch.tokens"]),
+        ("head_lr", (), ["training.optimizer.head_lr"]),
+        ("tokens", ("training",), ["training.batch.tokens", "data.<name>.batch.tokens", "tasks.<name>.data.batch.tokens"]),
         ("warmup", ("training", "optimizer"), ["training.schedule.warmup"]),
-        ("train", ("tasks", "a"), ["data.<name>.train", "tasks.a.data.train"]),
+        ("train", ("tasks", "a"), ["tasks.a.data.train", "data.<name>.train"]),
         ("scheme", ("tasks", "a"), ["tasks.a.scheme (type tagging)"]),
-        ("max_length", ("tasks", "a"), ["modules.<name>.max_length (type pretrained)"]),
+        (
+            "max_length",
+            ("tasks", "a"),
+            ["tasks.a.data.max_length", "modules.<name>.max_length (type pretrained)", "data.<name>.max_length"],
+        ),
         ("weight", ("training",), ["tasks.<name>.weight"]),
         ("labels", ("data", "d"), ["tasks.<name>.labels (type classification or multilabel or tagging)"]),
         ("nothing", (), []),
@@ -67,6 +71,11 @@ def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None
 )
 def test_where_a_key_belongs(key: str, path: tuple[str, ...], found: list[str]) -> None:
     assert homes(key, path) == found
+
+
+def test_the_nearest_home_comes_first() -> None:
+    assert homes("lr", ("training",))[0] == "training.optimizer.lr"
+    assert homes("lr", ("tasks", "a", "data"))[0] == "tasks.a.lr"
 
 
 def test_types_that_are_built_in() -> None:

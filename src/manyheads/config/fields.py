@@ -74,10 +74,10 @@ def section_at(path: KeyPath, data: Any) -> type[Strict] | None:
 
 
 def homes(key: str, path: KeyPath) -> list[str]:
-    """Where in a recipe `key` belongs, as dotted keys; names that `path` has already are filled in.
+    """Where in a recipe `key` belongs, as dotted keys, the places nearest to `path` first; names that it has are filled in.
 
-    >>> homes("lr", ("training",))
-    ['training.optimizer.lr']
+    >>> homes("momentum", ("training",))
+    ['training.optimizer.momentum']
     >>> homes("separator", ("tasks", "topics", "data"))
     ['tasks.topics.separator (type multilabel)']
     """
@@ -88,17 +88,23 @@ def homes(key: str, path: KeyPath) -> list[str]:
         if key in keys(model):
             kinds.setdefault(place, []).append(kind(model))
     found = []
-    for place, known in kinds.items():
+    for place, known in sorted(kinds.items(), key=lambda entry: -_common(entry[0], path)):
         named = [k for k in known if k]
         only = f" (type {' or '.join(named)})" if named and len(known) < everywhere[place] else ""
         found.append(".".join([*_filled(place, path), key]) + only)
     return found
 
 
-def _filled(place: tuple[str, ...], path: KeyPath) -> list[str]:
+def _common(place: tuple[str, ...], path: KeyPath) -> int:
+    """How many parts the two have in common from the left."""
     same = 0
     while same < min(len(place), len(path)) and _matches(place[: same + 1], path[: same + 1]):
         same += 1
+    return same
+
+
+def _filled(place: tuple[str, ...], path: KeyPath) -> list[str]:
+    same = _common(place, path)
     return [*(str(part) for part in path[:same]), *place[same:]]
 
 

@@ -13,7 +13,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.schema import json_schema
 from manyheads.config.spec.base import Strict
 from manyheads.config.spec.data import DataSpec, TaskData
-from manyheads.config.spec.modules import OwnModule
+from manyheads.config.spec.modules import ModuleBase, OwnModule
 from manyheads.config.spec.tasks import OwnTask, TaskBase
 
 EXAMPLE = """\
@@ -108,6 +108,13 @@ rows: they spell no span.
 """
 
 
+_SHARED: dict[tuple[str, ...], tuple[str, type[Strict], str]] = {
+    ("tasks", "<name>"): ("Every task: `tasks.<name>`", TaskBase, "ClassificationTask"),
+    ("modules", "<name>"): ("Every module: `modules.<name>`", ModuleBase, "PoolModule"),
+}
+"""What all entries of a section have: title, the fields, an entry in whose schema they stand."""
+
+
 def reference() -> str:
     """The page as `docs/recipe.md` holds it."""
     schema = json_schema()
@@ -115,10 +122,12 @@ def reference() -> str:
     done: set[tuple[tuple[str, ...], type[Strict]]] = set()
     order = list(dict.fromkeys(place[:1] for place, _ in sections()))
     for place, model in sorted(sections(), key=lambda section: (order.index(section[0][:1]), len(section[0]))):
-        if place == ("tasks", "<name>") and not any(p == place for p, _ in done):
-            parts.append("\n".join(_section("Every task: `tasks.<name>`", TaskBase, schema, "ClassificationTask", ())))
+        if place in _SHARED and not any(p == place for p, _ in done):
+            title, base, example = _SHARED[place]
+            parts.append("\n".join(_section(title, base, schema, example, ())))
         if (place, model) not in done:
-            inherited = TaskBase if issubclass(model, TaskBase) else DataSpec if model is TaskData else None
+            inherited = next((base for base in (TaskBase, ModuleBase) if issubclass(model, base)), None)
+            inherited = DataSpec if model is TaskData else inherited
             left_out = tuple(inherited.model_fields) if inherited else ()
             parts.append("\n".join(_section(_title(place, model), model, schema, model.__name__, left_out)))
         done.add((place, model))

@@ -8,7 +8,7 @@ from manyheads.assemble import Assembly
 from manyheads.config.recipe import Recipe
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import Problem, RecipeError
-from manyheads.train.loop import rounds_in
+from manyheads.train.loop import rounds_in, steps_in
 
 
 def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...]:
@@ -19,6 +19,7 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
             share = cut / max(assembly.rows[name]["train"], 1)
             told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
+    told += _late(recipe, steps_in(stream, recipe.training))
     return (*told, *_unjudged(recipe, assembly))
 
 
@@ -31,6 +32,22 @@ def _untrained(recipe: Recipe, stream: Stream) -> list[str]:
         if not waiting:
             break
     return list(waiting)
+
+
+def _late(recipe: Recipe, steps: int) -> list[str]:
+    """Steps that a recipe names and the run does not reach."""
+    after = f"and the run ends after {steps} steps"
+    told = []
+    for name, module in recipe.modules.items():
+        if module.unfreeze_at is not None and module.unfreeze_at >= steps:
+            told.append(f"modules.{name}.unfreeze_at: no step trains it; it is frozen for {module.unfreeze_at} steps, {after}")
+        if module.freeze_at is not None and module.freeze_at >= steps:
+            told.append(f"modules.{name}.freeze_at: it is never frozen; it trains for {module.freeze_at} steps, {after}")
+    schedule = recipe.training.schedule
+    if schedule.name == "multi_step":
+        late = [at for at in schedule.milestones if at >= steps]
+        told += [f"training.schedule.milestones: the rate is to drop at step {at:g}, {after}" for at in late]
+    return told
 
 
 def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:

@@ -30,7 +30,7 @@ class ModuleBase(Strict):
     freeze_at: int | None = Field(default=None, ge=1)
     """Frozen once so many optimizer steps are done."""
     load: str | LoadSpec | None = None
-    """First weights: the folder of an artefact that has a module of this name, or a .safetensors file; relative to the recipe."""
+    """First weights: an artefact's folder, which has a module of this name, or a .safetensors file; relative to the recipe."""
 
 
 class PretrainedModule(ModuleBase):
