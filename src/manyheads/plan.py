@@ -17,7 +17,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
 from manyheads.train.advice import advise
-from manyheads.train.loop import rounds_in, steps_in
+from manyheads.train.loop import require_learnable, rounds_in, steps_in
 from manyheads.train.optim import make_optimizer
 
 _MOMENTS = 2  # numbers that Adam keeps for a parameter
@@ -49,7 +49,8 @@ class Plan:
     """The run.
 
     Bytes are estimates: weights, gradient and moments; one checkpoint on disk. `seconds` is one batch of each data set,
-    timed here, times its updates; evaluation comes on top. `warnings` are sentences about what a user may not expect.
+    timed here, times its updates; evaluation comes on top. `learns`: the mixture's shares, and with them all counts of data
+    sets, will follow from what the run sees. `warnings` are sentences about what a user may not expect.
     """
 
     datasets: Mapping[str, DatasetPlan]
@@ -63,6 +64,7 @@ class Plan:
     state_bytes: int
     checkpoint_bytes: int
     seconds: float
+    learns: bool
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -72,11 +74,14 @@ class Plan:
 def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
     """Goes through every draw of the run, without a tensor; so the numbers of updates are exact, not estimates.
 
+    Of a mixture that learns its shares they are those of the first shares, and `learns` says so.
+
     Raises RecipeError as `train.advice.advise` does.
     """
     make_optimizer(model, recipe.training.optimizer, recipe.modules, recipe.tasks)  # raises what it would raise in the run
     lengths = {name: data.lengths for name, data in assembly.train.items()}
     stream = assembly.stream()
+    require_learnable(stream, recipe.training)
     rounds = rounds_in(stream, recipe.training)
     updates: Counter[str] = Counter()
     seen: Counter[str] = Counter()
@@ -117,6 +122,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         state_bytes=state,
         checkpoint_bytes=4 * (parameters + trainable * _MOMENTS),
         seconds=round(_seconds(assembly, model, stream, updates), 1),
+        learns=stream.learns,
         warnings=advise(recipe, assembly, stream),
     )
 

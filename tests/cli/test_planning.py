@@ -25,7 +25,7 @@ def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytes
     code, out, err = command("check", recipe)
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()]
-    assert ["mood", "24", "8", "8", "2", "0", "7", "7", "0", "4", "8", "2.00"] in rows
+    assert ["mood", "24", "8", "8", "2", "0", "7", "7", "0", "4", "8", "2.00", "48", "336"] in rows
     assert "20 steps, 20 rounds" in out
     assert "The run goes to run. Nothing was written." in out
 

@@ -60,7 +60,22 @@ def printable_lines(text: str) -> str:
 
 
 def _show(found: Plan) -> None:
-    head = ["data", "train", "dev", "test", "labels", "no label", "pieces p50", "p99", "cut", "batches", "updates", "passes"]
+    head = [
+        "data",
+        "train",
+        "dev",
+        "test",
+        "labels",
+        "no label",
+        "pieces p50",
+        "p99",
+        "cut",
+        "batches",
+        "updates",
+        "passes",
+        "rows",
+        "pieces",
+    ]
     rows = [_row(name, data, found) for name, data in found.datasets.items()]
     print_table(head, rows, "The plan", numbers=head[1:])
     for name, count in found.bad_rows.items():
@@ -70,6 +85,8 @@ def _show(found: Plan) -> None:
         if data.cut:
             share = data.cut / max(data.rows["train"], 1)
             warn(f"{name}: {data.cut} training rows ({share:.0%}) are longer than the limit and are cut")
+    if found.learns:
+        out.print("The mixture learns its shares as it goes: what data sets get is counted by the first ones.")
     pieces = sum(data.tokens for data in found.datasets.values())
     out.print(f"{found.steps} steps, {found.rounds} rounds, {pieces:,} pieces to train on; about {clock(found.seconds)} here")
     out.print(
@@ -93,4 +110,6 @@ def _row(name: str, data: DatasetPlan, found: Plan) -> list[str]:
         str(data.batches),
         str(data.updates),
         f"{data.passes:.2f}",
+        str(data.seen),
+        str(data.tokens),
     ]
