@@ -20,6 +20,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
+from torch import Tensor
+
 from manyheads.artefact import KIND, save_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.balance.conflict import cosines
@@ -36,6 +38,7 @@ from manyheads.folder import verify
 from manyheads.journal import Clock, Journal, dumps, number
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
+from manyheads.train.anchor import Anchor
 from manyheads.train.average import Average
 from manyheads.train.checkpoint import Checkpoint, Checkpoints, checkpoint_bytes, require_space
 from manyheads.train.engine import Engine
@@ -112,6 +115,7 @@ class _Session:
         self.follow, self.finished, self.why = Follow(self.spec.select), False, "steps"
         self.ledger = Ledger.of(assembly.train.values())
         self.average = Average(self.spec.average, self.model, self.steps) if self.spec.average else None
+        self.anchor = Anchor(self.spec.anchor, self.model) if self.spec.anchor else None
         self.plateau = Plateau(self.spec.plateau) if self.spec.plateau else None
         require_space(folder, 2 * checkpoint_bytes(self.model))
         self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
@@ -185,7 +189,9 @@ class _Session:
         self.follow = Follow.from_json(self.spec.select, found.state["best"])
         self.ledger.restore(found.state["ledger"])
         if self.average:
-            self.average.restore(found.extra, found.state["averaged"])
+            self.average.restore(found.extra.get("average", {}), found.state["averaged"])
+        if self.anchor:
+            self.anchor.restore(found.extra, found.state["anchor"])
         if self.plateau:
             self.plateau.restore(found.state["plateau"])
         self.finished, self.why = found.state["finished"], found.state["why"]
@@ -256,6 +262,7 @@ class _Session:
                 engine=self.engine,
                 seed=self.recipe.seed,
                 balance=self.recipe.balance,
+                anchor=self.anchor,
                 modules=self.recipe.modules,
             )
         except NumericsError as error:
@@ -317,7 +324,7 @@ class _Session:
         path, failed = self.checkpoints.path(self.state.step), None
         if self.engine.main:
             try:
-                weights, extra = self.model.state_dict(), self.average.tensors() if self.average else {}
+                weights, extra = self.model.state_dict(), self._extra()
                 self.checkpoints.save(self.state.step, weights, self.optimizer, self.model, self._state(), extra)
                 self.checkpoints.prune(self.follow.steps())
             except ResourceError as error:
@@ -326,12 +333,18 @@ class _Session:
             raise failed or ResourceError(Problem("the main process could not save", str(path)))
         return path
 
+    def _extra(self) -> dict[str, Mapping[str, Tensor]]:
+        """What a checkpoint holds of tensors beside weights and moments."""
+        average = {"average": self.average.tensors()} if self.average else {}
+        return {**average, **(self.anchor.tensors() if self.anchor else {})}
+
     def _state(self) -> dict[str, Any]:
         return {
             "loop": self.state.to_json(),
             "best": self.follow.to_json(),
             "ledger": self.ledger.to_json(),
             "averaged": self.average.count if self.average else 0,
+            "anchor": self.anchor.to_json() if self.anchor else None,
             "plateau": self.plateau.to_json() if self.plateau else None,
             "journal": self.journal.lines,
             "fingerprint": self.fingerprint,

@@ -55,7 +55,7 @@ class Checkpoint:
     aliases: Mapping[str, str]
     moments: Mapping[str, Tensor]
     state: Mapping[str, Any]
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    extra: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -89,30 +89,31 @@ class Checkpoints:
         optimizer: Optimizer,
         model: nn.Module,
         state: Mapping[str, Any],
-        extra: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> Path:
         """Write a checkpoint whole; what was saved before stays as it is when anything fails.
 
-        `weights` is the model's state and may lie on any device; `model` gives the parameters their names. `state` holds
-        text keys, lists and finite numbers; `extra` further tensors by name. Raises NumericsError for weights that are not finite, ResourceError.
+        `weights` is the model's state and may lie on any device; `model` gives the parameters their names. `extra` holds
+        further tensors by owner and name, `state` text keys, lists and finite numbers. Raises NumericsError for weights
+        that are not finite, ResourceError.
         """
         aliases, moments = _aliases(weights), dict(_moments(model, optimizer))
-        extra = extra or {}
-        broken = _not_finite({**weights, **moments, **extra})
+        more = {f"{owner}/{name}": t for owner, tensors in (extra or {}).items() for name, t in tensors.items()}
+        broken = _not_finite({**weights, **moments, **more})
         if broken:
             raise NumericsError(Problem(f"step {step} is not saved, its numbers are not finite: {listed(broken[:_MOST])}"))
         text = _strict({"step": step, "aliases": aliases, "state": state})
         self._set_aside(self.path(step))
         needed = len(text) + sum(
-            _bytes(t) for name, t in (*weights.items(), *moments.items(), *extra.items()) if name not in aliases
+            _bytes(t) for name, t in (*weights.items(), *moments.items(), *more.items()) if name not in aliases
         )
         with writing(self.path(step), kind=KIND, needed=needed) as folder:
             own = {name: _copy(tensor) for name, tensor in weights.items() if name not in aliases}
             save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
             del own  # one copy in memory at a time
             save_file({name: _copy(tensor) for name, tensor in moments.items()}, folder / MOMENTS, metadata={"format": "pt"})
-            if extra:
-                save_file({name: _copy(tensor) for name, tensor in extra.items()}, folder / EXTRA, metadata={"format": "pt"})
+            if more:
+                save_file({name: _copy(tensor) for name, tensor in more.items()}, folder / EXTRA, metadata={"format": "pt"})
             (folder / STATE).write_text(text + "\n", encoding="utf-8", newline="\n")
         self._good[step], self._last = True, step
         return self.path(step)
@@ -124,13 +125,17 @@ class Checkpoints:
         if path.resolve().name != self.path(step).name:
             raise ArtefactError(Problem(f"holds step {step}, which its name does not say", str(path)))
         weights, moments = _tensors(path / WEIGHTS), _tensors(path / MOMENTS)
-        extra = _tensors(path / EXTRA) if (path / EXTRA).exists() else {}
-        broken = _not_finite({**weights, **moments, **extra})
+        more = _tensors(path / EXTRA) if (path / EXTRA).exists() else {}
+        broken = _not_finite({**weights, **moments, **more})
         if broken:
             raise ArtefactError(Problem(f"holds numbers that are not finite: {listed(broken[:_MOST])}", str(path)))
         if not weights.keys() >= set(aliases.values()):
             raise ArtefactError(Problem("has aliases of tensors that are not there", str(path / STATE)))
         weights |= {name: weights[holder] for name, holder in aliases.items()}
+        extra: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in more.items():
+            owner, _, name = key.partition("/")
+            extra.setdefault(owner, {})[name] = tensor
         return Checkpoint(path, step, weights, aliases, moments, state, extra)
 
     def load_newest(self) -> Checkpoint | None:

@@ -30,6 +30,7 @@ from manyheads.data.stream import Draw, Position, Stream
 from manyheads.errors import NumericsError, Problem, RecipeError, ResourceError
 from manyheads.failpoints import reach
 from manyheads.model import Model
+from manyheads.train.anchor import Anchor
 from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing
 from manyheads.train.layout import layout_of, trunk_of
@@ -137,6 +138,7 @@ def train(
     seed: int,
     balance: BalanceSpec | None = None,
     modules: Mapping[str, ModuleBase] | None = None,
+    anchor: Anchor | None = None,
 ) -> Iterator[Progress]:
     """Train from where `state` stands, a step an iteration; `state` moves along and is true at every yield.
 
@@ -146,7 +148,7 @@ def train(
     NumericsError before a loss that is not finite touches the weights.
     """
     total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
-    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing)
+    update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing, anchor)
     require_learnable(stream, spec)
     rounds, followed = _rounds(stream, state)
     try:
@@ -195,10 +197,11 @@ class _Update:
         seed: int,
         steps: int,
         freezing: Freezing,
+        anchor: Anchor | None,
     ) -> None:
         self.model, self.datasets, self.optimizer = model, datasets, optimizer
         self.spec, self.engine, self.seed, self.steps = spec, engine, seed, steps
-        self.freezing = freezing
+        self.freezing, self.anchor = freezing, anchor
         self.learned = [t for data in datasets.values() for t in data.tasks if t in model.tasks]
         self.trunk = trunk_of(model.graph, self.learned)
         self.bad = 0
@@ -237,7 +240,11 @@ class _Update:
         look = None if skipped else self.balancer.look
         conflicts = self.balancer.conflicts.see(look) if look is not None else []
         if not skipped:
+            if self.anchor is not None:
+                self.anchor.see(step.rows)
             self.optimizer.step()
+            if self.anchor is not None:
+                self.anchor.pull(rate)
             self.balancer.learn(losses)
             state.balance = self.balancer.to_json()
         self.optimizer.zero_grad(set_to_none=True)

@@ -49,7 +49,7 @@ class Outcome:
             self.checkpoints.restore(found, self.model)
         if self.average is not None:
             if found is not None:
-                self.average.restore(found.extra, found.state["averaged"])
+                self.average.restore(found.extra.get("average", {}), found.state["averaged"])
             self.average.settle()
         return self.step if found is None else found.step
 

@@ -1,4 +1,4 @@
-"""What is done about scores on the way: lower rates on a plateau, averages of the weights."""
+"""What is done about weights and scores on the way: lower rates on a plateau, averages, anchors."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ class AverageSpec(Strict):
     """`swa`: share of the run's steps after which the mean begins."""
     every: int = Field(default=1, ge=1)
     """Steps between two that count."""
+
+
+class AnchorSpec(Strict):
+    """Hold shared parameters near where they stood when another data set's pass ended; for sequential mixtures and phases."""
+
+    type: Literal["successive", "ewc"]
+    """`successive`: every parameter alike; `ewc`: each by how much the passes before it depended on it."""
+    strength: float = Field(gt=0)
+    """Coefficient of the squared distance, or of half the squared distance weighted by the Fisher information."""

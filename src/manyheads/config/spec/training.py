@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from manyheads.config.spec.base import Strict
-from manyheads.config.spec.selection import AverageSpec, PlateauSpec
+from manyheads.config.spec.selection import AnchorSpec, AverageSpec, PlateauSpec
 
 
 class BatchSpec(Strict):
@@ -139,6 +139,8 @@ class TrainingSpec(Strict):
     """Lower the rates when the selection stops getting better."""
     average: AverageSpec | None = None
     """Judge and save an average of the weights."""
+    anchor: AnchorSpec | None = None
+    """Hold what tasks share near where an earlier task left it."""
     cross_table: bool = False
     """At the end, score each task's best weights on the test rows of every task (dev rows where there are none)."""
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
