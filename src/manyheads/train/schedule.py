@@ -17,7 +17,7 @@ def factor(spec: ScheduleSpec, step: int, steps: int) -> float:
         return _one_cycle(spec, step, steps)
     if spec.name == "cyclic":
         return _cyclic(spec, step, steps)
-    warmup = spec.warmup * steps if spec.warmup < 1 else spec.warmup
+    warmup = _warmup(spec, steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return max(spec.floor, _shape(spec, step, steps, warmup))
@@ -26,6 +26,10 @@ def factor(spec: ScheduleSpec, step: int, steps: int) -> float:
 def length(value: float, steps: int) -> int:
     """A number of steps, at least one, from a number or, below 1, a share of the run."""
     return max(1, round(value * steps if value < 1 else value))
+
+
+def _warmup(spec: ScheduleSpec, steps: int) -> float:
+    return spec.warmup * steps if spec.warmup < 1 else spec.warmup
 
 
 def _shape(spec: ScheduleSpec, step: int, steps: int, warmup: float) -> float:
@@ -46,7 +50,7 @@ def _shape(spec: ScheduleSpec, step: int, steps: int, warmup: float) -> float:
 
 def _one_cycle(spec: ScheduleSpec, step: int, steps: int) -> float:
     """From `start` up to the peak, and in the last step down at `floor`, both along a cosine: as torch's OneCycleLR."""
-    rise = max(length(spec.warmup, steps) - 1 if spec.warmup else 0, 0)
+    rise = max(_warmup(spec, steps) - 1, 0)
     if step < rise:
         return _cosine(spec.start, 1.0, step / rise)
     return _cosine(1.0, spec.floor, min((step - rise) / max(steps - 1 - rise, 1), 1.0))
