@@ -8,7 +8,6 @@ from manyheads.balance.dual_cone import Array, cosines
 
 _RIDGE = 1e-10  # keeps the weights of gradients that cancel each other finite
 _STEPS = 200
-_EXACT = 1e-11
 
 
 def bargain(gramian: Array, power: float) -> Array:
@@ -29,25 +28,23 @@ def bargain(gramian: Array, power: float) -> Array:
 
 
 def _minimum(unit: Array, share: Array, power: float) -> Array:
-    b = share ** (1 / (1 + power))  # the answer for orthogonal gradients
+    """Newton's method from the answer for orthogonal gradients, until a step gains nothing in double precision."""
+    b = share ** (1 / (1 + power))
     value = _value(unit, share, power, b)
     for _ in range(_STEPS):
         pull = share * b**-power
         slope = unit @ b - pull
-        if float(np.max(np.abs(slope) / pull)) < _EXACT:
-            break
         step = -np.linalg.solve(unit + np.diag(power * pull / b), slope)
-        length = min(1.0, 0.95 / max(float(np.max(-step / b)), 1e-300))
-        slack = 1e-15 * abs(value)
-        while length > 1e-12:
-            tried = b + length * step
-            after = _value(unit, share, power, tried)
-            if after <= value + 1e-4 * length * float(slope @ step) + slack:
-                break
+        length = min(1.0, 0.95 / max(float(np.max(-step / b)), 1e-300))  # stay above zero
+        nothing = 1e-14 * (1 + abs(value))
+        after = _value(unit, share, power, b + length * step)
+        while after > value + 1e-4 * length * float(slope @ step) + nothing and length > 1e-9:
             length /= 2
-        else:
-            break  # as good as double precision allows
-        b, value = tried, after
+            after = _value(unit, share, power, b + length * step)
+        gain = value - after
+        b, value = b + length * step, after
+        if gain <= nothing:
+            break
     return b
 
 
