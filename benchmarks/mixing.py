@@ -1,0 +1,258 @@
+"""Six tasks of very unequal size on BERT-tiny: every sampling, every weighting, every aggregation; dev scores and cost a step.
+
+    python -m benchmarks.mixing run [FOLDER]       # all runs that FOLDER (default runs/mixing) does not hold yet, two at a time
+    python -m benchmarks.mixing table [FOLDER]     # Markdown from what it holds
+
+RTE, CoLA, MRPC, STS-B, COPA (a row for each choice: right or wrong) and WNUT-17, read from $MANYHEADS_DATA (default
+../shared/data). Samplings run with static weights; weightings and aggregations with proportional sampling. Every run has the
+same number of rounds, four batches of eight rows each, and the same optimizer. `tuned` is the static baseline: the best, by
+mean dev score of the first seed, of several tables of weights, trained again with the second seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")).absolute()
+TASKS = ("rte", "cola", "mrpc", "stsb", "copa", "wnut")
+SEEDS = (13, 14)
+ROUNDS = 400  # optimizer steps
+SAMPLINGS: dict[str, dict[str, Any]] = {
+    "proportional": {},
+    "uniform": {"sampling": "uniform"},
+    "temperature 2 (square root)": {"sampling": "temperature", "temperature": 2},
+    "temperature 5": {"sampling": "temperature", "temperature": 5},
+    "annealed": {"sampling": "annealed", "temperature": 5, "over": 2},
+    "fixed shares": {"sampling": "shares", "shares": {"rte": 2, "cola": 3, "mrpc": 2, "stsb": 3, "copa": 1, "wnut": 4}},
+    "alternating tables": {
+        "sampling": "alternating",
+        "tables": [{"rte": 1, "mrpc": 1, "stsb": 1, "copa": 1}, {"cola": 1, "wnut": 1}],
+    },
+    "round robin": {"sampling": "round_robin"},
+    "sequential": {"sampling": "sequential"},
+    "main: cola, 2 others each": {"sampling": "main", "main": "cola", "ratio": 2.0},
+    "unimax": {"sampling": "unimax", "repeats": 2.0, "over": 2},
+    "half of cola, the rest, rest of cola": {
+        "sampling": "phases",
+        "phases": [
+            {"datasets": ["cola"], "passes": 0.5},
+            {"datasets": ["rte", "mrpc", "stsb", "copa", "wnut"], "passes": 1.0},
+            {"datasets": ["cola"], "passes": 0.5},
+        ],
+    },
+    "bandit": {"sampling": "bandit"},
+    "pike": {"sampling": "pike"},
+}
+WEIGHTINGS = ("uncertainty", "dwa", "rlw", "gradnorm", "famo", "imtl_l", "geometric", "stch", "db_mtl")
+AGGREGATIONS = (
+    "mean", "upgrad", "mgda", "pcgrad", "cagrad", "nash_mtl", "imtl_g", "aligned_mtl", "gradvac", "graddrop", "config",
+    "dualproj", "fairgrad",
+)  # fmt: skip
+LEVELS = {
+    "upgrad at the trunk": {"type": "upgrad", "level": "trunk"},
+    "pcgrad at the trunk": {"type": "pcgrad", "level": "trunk"},
+}
+GUESSES = 6  # tables of static weights that are tried
+
+
+def recipe(
+    folder: Path, mixture: Mapping[str, Any], balance: Mapping[str, Any], weights: Mapping[str, float], seed: int
+) -> dict[str, Any]:
+    glue = DATA / "glue"
+
+    def tsv(name: str, **columns: Any) -> dict[str, Any]:
+        return {"format": "tsv", "train": f"{glue}/{name}/train.tsv", "dev": f"{glue}/{name}/dev.tsv", **columns}
+
+    kinds: dict[str, dict[str, Any]] = {
+        "rte": {"type": "classification", "data": tsv("RTE", text="sentence1", pair="sentence2")},
+        "cola": {
+            "type": "classification", "metric": "mcc",
+            "data": tsv("CoLA", columns=["source", "label", "star", "sentence"], text="sentence"),
+        },
+        "mrpc": {"type": "classification", "data": tsv("MRPC", text="#1 String", pair="#2 String", label="Quality")},
+        "stsb": {
+            "type": "regression", "low": 0.0, "high": 5.0,
+            "data": tsv("STS-B", text="sentence1", pair="sentence2", label="score"),
+        },
+        "copa": {
+            "type": "classification",
+            "data": {
+                "train": f"{folder}/copa.train.jsonl", "dev": f"{folder}/copa.dev.jsonl", "text": "premise", "pair": "choice",
+            },
+        },
+        "wnut": {
+            "type": "tagging",
+            "data": {
+                "format": "conll", "train": f"{DATA}/wnut17/wnut17train.conll", "dev": f"{DATA}/wnut17/emerging.dev.conll",
+            },
+        },
+    }  # fmt: skip
+    spec = {"tasks_per_step": 1 if mixture.get("sampling") == "pike" else 4, "epoch": ROUNDS // 2, **mixture}
+    if spec["tasks_per_step"] == 1:
+        spec["epoch"] = ROUNDS * 2  # as many batches, one a step
+    if spec.get("sampling") in ("sequential", "main", "phases"):
+        spec["epoch"] = "pass"  # their order is that of a whole pass
+    return {
+        "seed": seed,
+        "modules": {"encoder": {"type": "pretrained", "name": "bert-tiny", "max_length": 64}},
+        "tasks": {name: {"path": ["encoder"], "weight": weights.get(name, 1.0), **kind} for name, kind in kinds.items()},
+        "mixture": spec,
+        "balance": dict(balance),
+        "training": {
+            "epochs": 2, "batch": {"rows": 8}, "optimizer": {"lr": 5e-4}, "threads": 1, "device": "cpu", "select": "average",
+            "evaluate_every": 10**6,
+        },
+    }  # fmt: skip
+
+
+def prepare(folder: Path) -> None:
+    """COPA as pairs: premise and question, a choice, and whether it is the right one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {"cause": "What was the cause?", "effect": "What happened as a result?"}
+    for split, file in (("train", "train"), ("dev", "val")):
+        lines = (DATA / "superglue" / "COPA" / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()
+        with (folder / f"copa.{split}.jsonl").open("w", encoding="utf-8") as out:
+            for row in map(json.loads, lines):
+                for i in (0, 1):
+                    text = f"{row['premise']} {asked[row['question']]}"
+                    label = "right" if row["label"] == i else "wrong"
+                    out.write(json.dumps({"premise": text, "choice": row[f"choice{i + 1}"], "label": label}) + "\n")
+
+
+def tables() -> dict[str, dict[str, float]]:
+    """Static weights to try: each task's drawn log-uniformly between 1/4 and 4."""
+    draw = random.Random(17)
+    return {f"static {i}": {t: round(4 ** draw.uniform(-1, 1), 3) for t in TASKS} for i in range(GUESSES)}
+
+
+def runs() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, float], int]]:
+    """Group, name, mixture, balance, static weights and seed of each run."""
+    for seed in SEEDS:
+        for name, mixture in SAMPLINGS.items():
+            yield "sampling", name, mixture, {}, {}, seed
+        for name in WEIGHTINGS:
+            yield "weighting", name, {}, {"weighting": {"type": name}}, {}, seed
+        for name in AGGREGATIONS:
+            yield "aggregation", name, {}, {"aggregation": {"type": name}}, {}, seed
+        for name, section in LEVELS.items():
+            yield "aggregation", name, {}, {"aggregation": section}, {}, seed
+        for name, weights in tables().items():
+            yield "tuned", name, {}, {}, weights, seed
+
+
+def one(line: str) -> None:
+    """In a process of its own: train, and print the scores and the processor time of a step."""
+    from manyheads.api import recipe_from
+    from manyheads.cli.training import keep_memory
+    from manyheads.run import run
+    from manyheads.train.events import Evaluated
+    from manyheads.train.loop import Progress
+
+    keep_memory()
+    job = json.loads(line)
+    times, scores, rows = [], {}, {}
+    for event in run(recipe_from(job["recipe"])):
+        if isinstance(event, Progress):
+            times.append(time.process_time())  # one thread: what else runs does not count
+            for name, count in event.rows.items():
+                rows[name] = rows.get(name, 0) + count
+        elif isinstance(event, Evaluated):
+            scores = {r.key: r.value for r in event.records if r.split == "dev"}
+            break  # the only evaluation, after the last step
+    steps = [b - a for a, b in pairwise(times)]
+    found = {"steps": len(times), "seconds": sum(steps), "step": statistics.median(steps), "rows": rows, "scores": scores}
+    print(json.dumps({**{k: job[k] for k in ("group", "name", "seed")}, **found}))
+
+
+def launch(folder: Path, job: dict[str, Any]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "benchmarks.mixing", "one", json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        print(f"{job['name']} (seed {job['seed']}) failed: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        return
+    with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
+        file.write(done.stdout.splitlines()[-1] + "\n")
+    print(f"{job['group']}: {job['name']} (seed {job['seed']})", flush=True)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "results.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def run_all(folder: Path) -> None:
+    prepare(folder)
+    done = {(r["group"], r["name"], r["seed"]) for r in results(folder)}
+    jobs = []
+    for group, name, mixture, balance, weights, seed in runs():
+        if (group, name, seed) not in done:
+            made = recipe(folder.absolute(), mixture, balance, weights, seed)
+            made["output"] = str(
+                folder.absolute() / "out" / f"{group}-{name}-{seed}".replace(" ", "-").replace(":", "").replace(",", "")
+            )
+            jobs.append({"group": group, "name": name, "seed": seed, "recipe": made})
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: launch(folder, job), jobs))
+
+
+OWN = {"rte": "accuracy", "cola": "mcc", "mrpc": "accuracy", "stsb": "spearman", "copa": "accuracy", "wnut": "span_f1"}
+
+
+def score(result: Mapping[str, Any], task: str) -> float:
+    """The task's own metric; 0 where it is undefined, as a constant answer leaves it."""
+    value = result["scores"][f"{task}/{task}/dev/{OWN[task]}"]
+    return 0.0 if value is None or value != value else value
+
+
+def mean_score(result: Mapping[str, Any]) -> float:
+    return statistics.mean(score(result, task) for task in TASKS)
+
+
+def table(folder: Path) -> str:
+    found = results(folder)
+    tuned = max((r for r in found if r["group"] == "tuned" and r["seed"] == SEEDS[0]), key=mean_score, default=None)
+    plain = statistics.median(r["step"] for r in found if (r["group"], r["name"]) == ("sampling", "proportional"))
+    lines = [f"| | {' | '.join(f'{t} ({OWN[t]})' for t in TASKS)} | mean | step |", "|---|" + "---|" * (len(TASKS) + 2)]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for r in found:
+        if r["group"] != "tuned" or (tuned and r["name"] == tuned["name"]):
+            groups.setdefault((r["group"], r["name"]), []).append(r)
+    last = ""
+    for (group, name), rs in sorted(
+        groups.items(), key=lambda g: ["sampling", "tuned", "weighting", "aggregation"].index(g[0][0])
+    ):
+        if group != last:
+            lines.append(f"| **{group}** |" + " |" * (len(TASKS) + 2))
+            last = group
+        cells = [_spread([score(r, t) for r in rs]) for t in TASKS]
+        cost = statistics.median(r["step"] for r in rs) / plain
+        lines.append(f"| {name} | {' | '.join(cells)} | {_spread([mean_score(r) for r in rs])} | {cost:.2f} |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    """The mean of the seeds, and half of what lies between them."""
+    half = (max(values) - min(values)) / 2
+    return f"{statistics.mean(values):.3f} ± {half:.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+
+
+if __name__ == "__main__":
+    action, *rest = sys.argv[1:] or ["run"]
+    if action == "one":
+        one(rest[0])
+    elif action == "table":
+        print(table(Path(rest[0] if rest else "runs/mixing")))
+    else:
+        run_all(Path(rest[0] if rest else "runs/mixing"))
