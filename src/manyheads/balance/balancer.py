@@ -34,7 +34,8 @@ class Balancer:
             rule = f"an aggregation needs two tasks whose weight is not 0 or more, and there is {len(chosen)}"
             raise RecipeError(Problem(rule, "balance.aggregation.type", spec.aggregation.type, remedy="type: sum"))
         self.usual: Way = self._usual()
-        self.looking = Rows(self.aggregation, layout) if spec.cosines_every and not isinstance(self.usual, Rows) else self.usual
+        exact = spec.cosines_every and spec.aggregation.type == "sum"  # else a look would change the weights, and so the update
+        self.looking = Rows(self.aggregation, layout) if exact else self.usual
         self.way: Way = self.usual
         self.known: Weights | None = None
         self.held: list[Part] = []
