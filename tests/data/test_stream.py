@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.mixture import MixtureSpec, PhaseSpec
 from manyheads.config.spec.training import BatchSpec
 from manyheads.data.stream import Draw, Position, Stream
 from manyheads.errors import ArtefactError, RecipeError
@@ -25,6 +25,22 @@ MIXTURES = {
     "all": MixtureSpec(tasks_per_step="all"),
     "round_robin": MixtureSpec(sampling="round_robin", tasks_per_step=3),
     "sequential": MixtureSpec(sampling="sequential"),
+    "annealed": MixtureSpec(sampling="annealed", temperature=5.0, over=2, epoch="b"),
+    "alternating": MixtureSpec(sampling="alternating", tables=[{"a": 1.0}, {"b": 1.0, "c": 1.0}]),
+    "turns": MixtureSpec(sampling="round_robin", turns={"b": 2}, epoch="b", tasks_per_step=2),
+    "main": MixtureSpec(sampling="main", main="a", ratio=0.7),
+    "unimax": MixtureSpec(sampling="unimax", repeats=2.0, over=3),
+    "portions": MixtureSpec(
+        sampling="phases",
+        phases=[
+            PhaseSpec(datasets=["a"], passes=0.5),
+            PhaseSpec(datasets=["b", "c"], passes=1.0),
+            PhaseSpec(datasets=["a"], passes=0.5),
+        ],
+    ),
+    "opening": MixtureSpec(sampling="phases", phases=[PhaseSpec(datasets=["b", "c"], rounds=9), PhaseSpec()], epoch=6),
+    "bandit": MixtureSpec(sampling="bandit", rate=0.5, epoch=11),
+    "pike": MixtureSpec(sampling="pike", rate=0.5),
 }
 ROWS = {"a": 40, "b": 13, "c": 1}
 
@@ -58,7 +74,7 @@ def epochs(stream, count, retired=()):
 
 
 class TestEveryRow:
-    @pytest.mark.parametrize("mixture", ["proportional", "pairs", "sequential"])
+    @pytest.mark.parametrize("mixture", ["proportional", "pairs", "sequential", "portions"])
     def test_once_an_epoch_whatever_the_passes_hold(self, mixture):
         for draws in epochs(stream_of(MIXTURES[mixture]), 6):
             seen = Counter((draw.dataset, int(row)) for draw in draws for row in draw.rows)
@@ -77,6 +93,34 @@ class TestEveryRow:
         multisets = [sorted((d.dataset, d.index) for d in draws) for draws in epochs(stream, 3)]
         assert multisets[0] == multisets[1] == multisets[2]
         assert len({tuple(d.dataset for d in draws) for draws in epochs(stream, 3)}) == 3
+
+    def test_in_portions_the_rest_is_what_the_half_left(self):
+        for epoch, draws in enumerate(epochs(stream_of(MIXTURES["portions"]), 3)):
+            first = [d.index for d in draws if d.dataset == "a"]
+            half = -(-len(first) // 2)
+            assert first == list(range(len(first)))
+            assert [d.dataset for d in draws[:half]] == ["a"] * half
+            assert {d.dataset for d in draws[half : len(draws) - (len(first) - half)]} == {"b", "c"}
+            assert {d.epoch for d in draws} == {epoch}
+
+    def test_an_epoch_of_a_main_data_set_is_a_pass_over_it(self):
+        for epoch, draws in enumerate(epochs(stream_of(MIXTURES["main"]), 5)):
+            assert Counter(int(r) for d in draws if d.dataset == "a" for r in d.rows) == Counter(range(40))
+            assert {d.epoch for d in draws if d.dataset == "a"} == {epoch}
+
+    def test_a_data_set_without_a_share_stays_and_the_other_goes_on_over_the_epochs(self):
+        stream = stream_of(MixtureSpec(sampling="shares", shares={"a": 1, "b": 0}, epoch=3), batch=BatchSpec(rows=4))
+        draws = flat(take(stream, 10))
+        assert [(d.dataset, d.epoch, d.index) for d in draws] == [("a", 0, i) for i in range(10)]
+
+    def test_an_epoch_of_n_rounds_repeats_no_batch_before_the_pass_ends(self):
+        stream = stream_of(MixtureSpec(sampling="proportional", epoch=6), batch=BatchSpec(rows=2))
+        found = epochs(stream, 4)
+        assert [len(draws) for draws in found] == [6] * 4
+        seen = [(d.dataset, d.epoch, d.index) for draws in found for d in draws]
+        assert len(set(seen)) == len(seen)
+        ends = [d for draws in found for d in draws if d.dataset == "a"]
+        assert [(d.epoch, d.index) for d in ends] == [(i // 20, i % 20) for i in range(len(ends))]
 
     def test_one_data_set_is_a_plain_loop_over_its_passes(self):
         for sampling in ("proportional", "uniform", "round_robin", "sequential"):
@@ -112,6 +156,15 @@ class TestRounds:
     def test_all_holds_one_batch_of_each(self):
         rounds = take(stream_of(MIXTURES["all"]), 30)
         assert all([d.dataset for d in draws] == ["a", "b", "c"] for draws, _ in rounds)
+
+    def test_rounds_of_all_end_with_whom_the_epoch_names(self):
+        """Small data sets start over up to the largest, or the round of the smallest ends the epoch."""
+        largest, smallest = (stream_of(MixtureSpec(tasks_per_step="all", epoch=epoch)) for epoch in ("pass", "c"))
+        assert largest.rounds_in(0) == largest.batches("a", 0)
+        assert smallest.rounds_in(0) == smallest.batches("c", 0) == 1
+
+    def test_a_round_of_one_batch_has_one_data_set(self):
+        assert all(len(draws) == 1 for draws, _ in take(stream_of(), 50))
 
     def test_an_epoch_of_all_is_a_pass_over_the_largest(self):
         for epoch, draws in enumerate(epochs(stream_of(MIXTURES["all"]), 4)):
@@ -216,10 +269,11 @@ class TestRetired:
         assert {d.dataset for d in flat(rounds)} == {"b", "c"}
         assert {p.cursors["a"] for _, p in rounds} == {position.cursors["a"]}
 
-    def test_the_others_see_what_they_would_have_seen(self):
-        stream = stream_of()
+    @pytest.mark.parametrize("name", MIXTURES)
+    def test_the_others_see_what_they_would_have_seen(self, name):
+        stream = stream_of(MIXTURES[name])
         full = [d for draws in epochs(stream, 3) for d in draws if d.dataset != "a"]
-        assert flat(take(stream, len(full), retired=["a"])) == full
+        assert flat(take(stream, len(full), retired=["a"]))[: len(full)] == full
 
     def test_a_round_of_all_gets_narrower(self):
         rounds = take(stream_of(MIXTURES["all"]), 10, retired=["b"])
@@ -228,6 +282,15 @@ class TestRetired:
     @pytest.mark.parametrize("name", MIXTURES)
     def test_when_all_have_retired_there_are_no_rounds(self, name):
         assert take(stream_of(MIXTURES[name]), 1, retired=["a", "b", "c"]) == []
+
+    def test_who_has_left_is_asked_for_no_more(self):
+        assert stream_of().asked(0, retired=["a"])["a"] == 0
+        assert sum(stream_of().asked(0, retired=["a"]).values()) == pytest.approx(1)
+        assert stream_of(rows={"a": 3}).asked(0, retired=["a"]) == {"a": 0}
+
+    def test_an_opening_of_others_does_not_keep_a_run_going(self):
+        mixture = MixtureSpec(sampling="phases", phases=[PhaseSpec(datasets=["a"], rounds=3), PhaseSpec(datasets=["b"])])
+        assert [d.dataset for d in flat(take(stream_of(mixture), 20, retired=["b"]))] == ["a"] * 3
 
     def test_what_has_no_share_cannot_keep_a_run_going(self):
         mixture = MixtureSpec(sampling="shares", shares={"a": 1, "b": 1})

@@ -75,6 +75,7 @@ class Stream:
         self.batch = {name: batch if isinstance(batch, BatchSpec) else batch[name] for name in lengths}
         self._passes: dict[str, dict[int, list[np.ndarray]]] = {name: {} for name in lengths}
         self._sizes: dict[tuple[str, int], int] = {}
+        self._asked: tuple[Any, dict[str, float]] = (None, {})
 
     def rounds(
         self, position: Position, retired: Collection[str] = (), memory: Mapping[str, Any] | None = None
@@ -87,8 +88,8 @@ class Stream:
         """
         self._check(position, retired)
         epoch, taken, cursors = position.epoch, position.draw, dict(position.cursors)
-        while not set(retired).issuperset(mixture.taking_part(self.spec, self.names, self._epoch_sizes(epoch), epoch)):
-            order, width = self._order(epoch, memory or {})
+        while not set(retired).issuperset((course := self._course(epoch, memory)).names):
+            order, width = course.order(), course.width
             for start in range(taken, len(order), width):
                 chosen = [self.names[i] for i in order[start : start + width]]
                 draws = [self._draw(name, cursors) for name in chosen if name not in retired]
@@ -123,11 +124,13 @@ class Stream:
 
     def asked(self, epoch: int, memory: Mapping[str, Any] | None = None, retired: Collection[str] = ()) -> dict[str, float]:
         """Data set to the share of an epoch's draws that the mixture asks for, among those that have not retired."""
-        learned = mixture.shares_at(memory or {}, epoch)
-        course = mixture.course(self.spec, self.names, self._epoch_sizes(epoch), self.seed, epoch, learned)
-        shares = {name: 0.0 if name in retired else share for name, share in course.asked().items()}
-        total = sum(shares.values()) or 1.0
-        return {name: share / total for name, share in shares.items()}
+        key = epoch, tuple(retired), mixture.shares_at(memory or {}, epoch)
+        if key != self._asked[0]:  # every step asks
+            found = self._course(epoch, memory).asked()
+            shares = {name: 0.0 if name in retired else share for name, share in found.items()}
+            total = sum(shares.values()) or 1.0
+            self._asked = key, {name: share / total for name, share in shares.items()}
+        return self._asked[1]
 
     def batches(self, name: str, epoch: int) -> int:
         """Batches of pass `epoch` over a data set."""
@@ -135,11 +138,10 @@ class Stream:
             self._sizes[name, epoch] = len(self._pass(name, epoch))
         return self._sizes[name, epoch]
 
-    def _order(self, epoch: int, memory: Mapping[str, Any]) -> tuple[np.ndarray, int]:
-        """The draws of an epoch and how many of them are a round."""
-        sizes, learned = self._epoch_sizes(epoch), mixture.shares_at(memory, epoch)
-        order = mixture.order(self.spec, self.names, sizes, self.seed, epoch, learned)
-        return order, mixture.round_width(self.spec, self.names, sizes)
+    def _course(self, epoch: int, memory: Mapping[str, Any] | None) -> mixture.Course:
+        """An epoch, to be drawn."""
+        learned = mixture.shares_at(memory or {}, epoch)
+        return mixture.course(self.spec, self.names, self._epoch_sizes(epoch), self.seed, epoch, learned)
 
     def _epoch_sizes(self, epoch: int) -> list[int]:
         """Where an epoch is one pass over the data its sizes are those of that very pass; else those of the first one.

@@ -38,6 +38,11 @@ class Course:
     together: bool
 
     @property
+    def names(self) -> list[str]:
+        """The data sets that are drawn at all."""
+        return [self.epoch.names[i] for i in self.part.tolist()]
+
+    @property
     def draws(self) -> int:
         """Draws of the epoch, without drawing it. RecipeError for an epoch too long to draw."""
         length = float(self._rounds() * self.width) if self.together else self.sampling.draws(self.epoch, self.shares)
@@ -111,7 +116,7 @@ def order(
 
 def taking_part(spec: MixtureSpec, names: Sequence[str], sizes: Sequence[int], epoch: int = 0) -> list[str]:
     """The data sets that are drawn at all, from this epoch on."""
-    return [names[i] for i in course(spec, names, sizes, epoch=epoch).part.tolist()]
+    return course(spec, names, sizes, epoch=epoch).names
 
 
 def round_width(spec: MixtureSpec, names: Sequence[str], sizes: Sequence[int]) -> int:
