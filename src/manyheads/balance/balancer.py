@@ -90,8 +90,9 @@ class Balancer:
     def learn(self, means: Mapping[str, float]) -> None:
         """The step was taken."""
         norms: dict[str, float] = {}
-        wanted = self.weighting.sees == "norms" and self.way is self.usual  # a look compares other gradients
-        if wanted and self.gramians is not None and self.known is not None:
+        if self.weighting.sees == "norms" and self.gramians is not None and self.known is not None:
+            if self.way is not self.usual:
+                return  # a look has norms of other gradients
             lengths = self.gramians.whole.diagonal().clamp(min=0).sqrt().tolist()
             norms = {t: n / self._weight(t, self.known) for t, n in zip(self.gramians.tasks, lengths, strict=True)}
         self.weighting.learn(self.moment, {t: means[t] for t in self.moment.tasks}, norms)
