@@ -44,7 +44,8 @@ def test_the_same_is_the_same(then: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("training.optimizer.eps", 0.1, "runs/x has 1e-08 here; found '0.1'"),
+        ("training.optimizer.weight_decay", 0.1, "runs/x has 0.01 here; found '0.1'"),
+        ("modules.e.freeze_at", 3, "runs/x has nothing here; found '3'"),
         ("training.steps", 9, "has nothing here; found '9'"),
         ("tasks.mood.labels", ["a"], """found '["a"]'"""),
         ("mixture.sampling", "uniform", 'has "proportional" here'),
@@ -63,8 +64,9 @@ def test_safe_keys_may_change(then: dict[str, Any], key: str) -> None:
     assert check_same(put(then, f"recipe.{key}", "other"), then, FOLDER) == ()
 
 
-@pytest.mark.parametrize("key", RATES)
-def test_rates_may_change_and_are_told(then: dict[str, Any], key: str) -> None:
+@pytest.mark.parametrize("rate", RATES)
+def test_rates_may_change_and_are_told(then: dict[str, Any], rate: str) -> None:
+    key = rate.replace("<name>", {"modules": "e", "tasks": "mood"}.get(rate.partition(".")[0], ""))
     now = put(then, f"recipe.{key}", 0.125)
     assert check_same(now, then, FOLDER) == ()
     assert changed_rates(then, then) == ()
