@@ -42,6 +42,10 @@ def test_an_epoch_of_the_proportional_mixture_is_one_pass(recipe: Path) -> None:
         ("mixture.tasks_per_step=all", "training.accumulate=2"),
         ("mixture.sampling=temperature", "mixture.temperature=4", "mixture.epoch=11"),
         ("training.steps=7",),
+        ("mixture.sampling=annealed", "mixture.temperature=5", "mixture.over=2", "mixture.epoch=names"),
+        ("mixture.sampling=alternating", "mixture.tables=[{mood: 1}, {names: 2, likeness: 1}]"),
+        ("mixture.sampling=unimax", "mixture.repeats=1.5", "mixture.over=2"),
+        ("mixture.sampling=phases", "mixture.phases=[{datasets: [mood], rounds: 3}, {sampling: uniform}]"),
     ],
     ids=str,
 )
@@ -57,6 +61,13 @@ def test_updates_are_the_draws_of_the_stream(recipe: Path, overrides: tuple[str,
         for draw in next(rounds)[0]:
             counts[draw.dataset] += 1
     assert {name: data.updates for name, data in found.datasets.items()} == counts
+    assert not found.learns
+
+
+def test_a_mixture_that_learns_is_counted_by_its_first_shares(recipe: Path) -> None:
+    found = planned(recipe, "mixture.sampling=pike", "mixture.rate=0.5", "mixture.epoch=12")
+    assert found.learns
+    assert {data.updates for data in found.datasets.values()} == {8}
 
 
 def test_cut_rows_and_missing_labels_are_counted(recipe: Path) -> None:

@@ -30,6 +30,13 @@ def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytes
     assert "The run goes to run. Nothing was written." in out
 
 
+def test_check_says_that_shares_are_learned(command: Command, recipe: Path) -> None:
+    _, plain, _ = command("check", recipe)
+    _, out, _ = command("check", recipe, "mixture.sampling=bandit", "mixture.rate=0.5")
+    assert "The mixture learns its shares" in out
+    assert "The mixture learns its shares" not in plain
+
+
 def test_check_as_json(command: Command, recipe: Path) -> None:
     _, out, _ = command("check", recipe, "--json", "training.steps=3")
     found = json.loads(out, parse_constant=pytest.fail)
