@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -18,6 +19,8 @@ from manyheads.config.spec.aggregation import AggregationSpec
 
 Make, Step, Draw = Callable[..., Any], Callable[..., Tensor], Callable[..., Tensor]
 ALL = list(AGGREGATIONS)
+SECTIONS = get_args(get_args(AggregationSpec)[0])
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 GRAMIAN = [name for name in ALL if name != "graddrop"]
 
 RANDOM = {"pcgrad", "gradvac", "graddrop"}
@@ -48,8 +51,16 @@ def gramian_of(rows: Tensor) -> Tensor:
 
 
 def test_every_method_has_a_section_and_every_section_a_method() -> None:
-    sections = {get_args(s.model_fields["type"].annotation)[0] for s in get_args(get_args(AggregationSpec)[0])}
-    assert sections == set(ALL)
+    assert {get_args(s.model_fields["type"].annotation)[0] for s in SECTIONS} == set(ALL)
+
+
+@every
+def test_every_method_and_option_has_its_page(kind: str) -> None:
+    page = (DOCS / "balance" / "aggregation" / f"{kind}.md").read_text(encoding="utf-8")
+    [section] = [s for s in SECTIONS if get_args(s.model_fields["type"].annotation) == (kind,)]
+    assert f"`type: {kind}`" in page
+    assert all(f"| `{option}` |" in page for option in set(section.model_fields) - {"type", "level"})
+    assert f"](balance/aggregation/{kind}.md)" in (DOCS / "balance.md").read_text(encoding="utf-8")
 
 
 @every
