@@ -9,7 +9,6 @@ import pytest
 
 from manyheads.api import load_recipe
 from manyheads.assemble import assemble
-from manyheads.data.stream import Stream
 from manyheads.errors import RecipeError
 from manyheads.train.advice import advise
 
@@ -17,9 +16,7 @@ from manyheads.train.advice import advise
 def advice(recipe: Path, *overrides: str) -> tuple[str, ...]:
     loaded = load_recipe(recipe, overrides)
     assembly = assemble(loaded)
-    lengths = {name: data.lengths for name, data in assembly.train.items()}
-    training = loaded.recipe.training
-    return advise(loaded.recipe, assembly, Stream(lengths, loaded.recipe.mixture, training.batch, loaded.recipe.seed))
+    return advise(loaded.recipe, assembly, assembly.stream())
 
 
 def without_dev(recipe: Path, task: str) -> None:
@@ -77,3 +74,29 @@ def test_the_selecting_task_must_have_dev_rows(recipe: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         advice(recipe, "training.select=names")
     assert (caught.value.problems[0].place, caught.value.problems[0].value) == ("training.select", "names")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "modules.encoder.unfreeze_at=6",
+            "modules.encoder.unfreeze_at: no step trains it; it is frozen for 6 steps, and",
+        ),
+        (
+            "modules.encoder.freeze_at=7",
+            "modules.encoder.freeze_at: it is never frozen; it trains for 7 steps, and",
+        ),
+        (
+            "training.schedule={name: multi_step, milestones: [0.5, 3, 9]}",
+            "training.schedule.milestones: the rate is to drop at step 9, and the run ends after 6 steps",
+        ),
+    ],
+)
+def test_steps_that_the_run_does_not_reach(recipe: Path, override: str, told: str) -> None:
+    [text] = advice(recipe, "training.steps=6", override)
+    assert text.startswith(told)
+
+
+def test_steps_that_the_run_reaches(recipe: Path) -> None:
+    assert advice(recipe, "training.steps=6", "modules.encoder.unfreeze_at=2", "modules.encoder.freeze_at=5") == ()
