@@ -783,6 +783,13 @@ def test_too_little_space_tells_both_numbers(tmp_path: Path, monkeypatch: pytest
     assert (caught.value.exit_code, caught.value.problems[0].place) == (7, str(tmp_path / "run"))
 
 
+def test_a_file_system_that_holds_no_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = shutil.disk_usage(tmp_path)._replace(total=0, used=0, free=0)  # as of /proc
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: nothing)
+    with pytest.raises(ResourceError, match="no room for files at all, such as /proc"):
+        require_space(tmp_path / "run", 0)
+
+
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "run"):
