@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ def _under(key: str, keys: Iterable[str]) -> bool:
     return any(key == k or key.startswith(f"{k}.") for k in keys)
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)
