@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import random
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start: other counts sum in another order
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: sums in one order, here and in the processes that tests start
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
-import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from manyheads.errors import MissingExtraError
 from manyheads.packages import package_path
@@ -23,9 +26,28 @@ from manyheads.packages import package_path
 ROOT = Path(__file__).resolve().parent.parent
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would begin with it ignored
-torch.set_num_threads(1)  # sums in one order, and workers that do not fight for cores
-settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
-settings.load_profile("tests")
+QUICK = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink]  # to explain, every line is traced
+settings.register_profile("quick", deadline=None, max_examples=20, derandomize=True, phases=QUICK)
+settings.register_profile("thorough", deadline=None, max_examples=200, print_blob=True)
+settings.load_profile("quick")  # `make test-slow` says --hypothesis-profile=thorough
+
+
+def _load_untraced(*modules: str) -> None:
+    """Import what is not ours, without the tracing by coverage that takes a third longer."""
+    tracing = sys.gettrace()
+    sys.settrace(None)
+    for module in modules:
+        importlib.import_module(module)
+    sys.settrace(tracing)
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # it will need all of them
+    _load_untraced("transformers.models.bert.modeling_bert", "sklearn.metrics", "scipy.stats", "accelerate", "datasets")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: the garbage collector need not look at it again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,6 +55,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker("data")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Only a power cut could tell: what a killed process has written stays written. Tests of the order of calls trace them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +96,8 @@ def _installed(name: str) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a BERT of one layer, 16 wide, with a tokenizer that knows letters and a few words."""
-    import tokenizers  # late, since most tests need neither these nor the wait for them
+    import tokenizers  # late, since most tests need none of these nor the wait for them
+    import torch
     import transformers
     from tokenizers import models, normalizers, pre_tokenizers, processors
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +201,8 @@ def test_our_own_types_are_no_plug_ins() -> None:
 
 
 def test_installed_packages_are_known_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    def points(group: str) -> list[EntryPoint]:
-        return [EntryPoint("far", "not_installed.module:Thing", group)] if group == "manyheads.module" else []
-
-    monkeypatch.setattr(api, "entry_points", points)
+    points = EntryPoints([EntryPoint("far", "not_installed.module:Thing", "manyheads.module")])
+    monkeypatch.setattr(api, "entry_points", lambda: points)
     assert api.plugins() == {"module": {"far"}, "task": set(), "reader": set()}
 
 

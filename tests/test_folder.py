@@ -20,7 +20,19 @@ from hypothesis import strategies as st
 from manyheads import folder as module
 from manyheads.errors import ArtefactError, ResourceError
 from manyheads.failpoints import VARIABLE, forget
-from manyheads.folder import FORMAT, MANIFEST, PICKLES, Manifest, discard, existing, read_json, sweep, verify, writing
+from manyheads.folder import (
+    FORMAT,
+    MANIFEST,
+    PICKLES,
+    Manifest,
+    discard,
+    existing,
+    read_json,
+    sweep,
+    verify,
+    write_text,
+    writing,
+)
 
 FILES = {
     "config.json": b'{"width": 3}\n',
@@ -319,9 +331,42 @@ except ResourceError as error:
     done = _child(tmp_path / "thing", code)
     assert done.returncode == 0
     assert done.stdout.startswith("7 ")
-    assert "File too large; it takes at least 60000 bytes" in done.stdout
+    assert "File too large; it takes at least 60000 bytes, and files are limited, by the shell (ulimit -f)" in done.stdout
+    assert "raise the limit" in done.stdout
+    assert "are free" not in done.stdout  # a limit says nothing of room
     assert content(tmp_path / "thing") == {"old": b"0"}
     assert os.listdir(tmp_path) == ["thing"]
+
+
+# single files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_as_it_is_given(tmp_path: Path) -> None:
+    for text in ("wörter\r\n\u2028", ""):
+        write_text(tmp_path / "file.txt", text)
+        assert (tmp_path / "file.txt").read_bytes() == text.encode()
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.ENOMEM])
+def test_a_file_that_cannot_be_written_is_named_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    write_text(tmp_path / "file.txt", "old")
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        path.touch()
+        raise OSError(number, os.strerror(number))  # a write, unlike opening, names no file
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(ResourceError, match=os.strerror(number)) as caught:
+        write_text(tmp_path / "file.txt", "new")
+    assert caught.value.problems[0].place == str(tmp_path / "file.txt")
+    assert (tmp_path / "file.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_file_in_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="No such file or directory"):
+        write_text(tmp_path / "nowhere" / "file.txt", "x")
 
 
 # what is killed -------------------------------------------------------------------------------------------------------

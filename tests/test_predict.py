@@ -138,6 +138,29 @@ def test_a_stream_answers_chunk_by_chunk(predictor: Predictor, passes: list[int]
     assert sum(passes) == 10
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 3, 512])
+def test_a_stream_answers_what_stands_before_an_error(predictor: Predictor, chunk: int) -> None:
+    def broken() -> Iterator[Input]:
+        yield from ("good", ("a cat", "a dog"), "bad")
+        raise OSError("the file is gone")
+
+    def wrong() -> Iterator[Input]:
+        yield from ("good", ("a cat", "a dog"), "bad", 3, "fine")  # type: ignore[misc]
+
+    for inputs, told in ((broken(), "the file is gone"), (wrong(), "input 3 must be a text")):
+        answers = predictor.stream(inputs, chunk=chunk)
+        assert [next(answers).input for _ in range(3)] == ["good", ("a cat", "a dog"), "bad"]
+        with pytest.raises((OSError, RecipeError), match=told):
+            next(answers)
+
+
+def test_a_stream_stops_at_what_no_asked_task_reads(predictor: Predictor) -> None:
+    answers = predictor.stream(["good", ("a", "b"), "bad"], tasks=["mood"])
+    assert next(answers).input == "good"
+    with pytest.raises(RecipeError, match="but the input is a pair"):
+        next(answers)
+
+
 def test_nothing_asked_is_nothing_answered(predictor: Predictor) -> None:
     assert predictor([]) == []
     assert list(predictor.stream([])) == []

@@ -44,10 +44,10 @@ def recipe_from(data: Mapping[str, Any]) -> Loaded:
 
 def plugins() -> dict[str, set[str]]:
     """Names of the components that are not our own, by kind. Those of installed packages are not imported for that."""
-    found = {}
+    found, points = {}, entry_points()
     for registry in (MODULES, TASKS, READERS):
         ours = {name for name in registry if registry[name].__module__.startswith("manyheads.")}
-        installed = {point.name for point in entry_points(group=f"manyheads.{registry.kind}")}
+        installed = {point.name for point in points.select(group=f"manyheads.{registry.kind}")}
         found[registry.kind] = set(registry) - ours | installed
     return found
 

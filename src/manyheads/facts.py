@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
@@ -102,6 +103,7 @@ def _under(key: str, keys: Iterable[str]) -> bool:
     return any(all(k in ("<name>", p) for k, p in zip_longest(k.split("."), parts[: k.count(".") + 1])) for k in keys)
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -86,6 +86,20 @@ def writing(target: Path, kind: str, needed: int = 0) -> Iterator[Path]:
             os.close(lock)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a single file whole, or leave it as it was. Raises ResourceError, which names it."""
+    temp = path.with_name(_TEMP + secrets.token_hex(8))
+    try:
+        temp.write_text(text, encoding="utf-8", newline="\n")
+        temp.replace(path)
+    except OSError as error:
+        _explain(error, path, None, len(text.encode()))
+        raise ResourceError(Problem(f"cannot be saved: {error.strerror}", str(path))) from error
+    finally:
+        with suppress(OSError):  # nothing is there once it has been renamed
+            temp.unlink()
+
+
 def verify(folder: Path, kind: str) -> Manifest:
     """The manifest of a saved folder, after every byte was compared with it. Nothing in the folder is interpreted.
 
@@ -259,8 +273,12 @@ def _explain(error: OSError | SafetensorError, target: Path, temp: Path | None, 
     remedy = "what was saved before is intact; make room, or name another folder"
     if number in _FULL:
         written = sum(p.stat().st_size for p in temp.rglob("*") if p.is_file()) if temp else 0
-        free = shutil.disk_usage(existing(target)).free + written  # what was written is removed again
-        rule = f"cannot be saved: {os.strerror(number)}; it takes at least {max(needed, written)} bytes, and {free} are free"
+        rule = f"cannot be saved: {os.strerror(number)}; it takes at least {max(needed, written)} bytes"
+        if number == errno.ENOSPC:
+            rule += f", and {shutil.disk_usage(existing(target)).free + written} are free"  # what was written is removed again
+        if number == errno.EFBIG:
+            rule += ", and files are limited, by the shell (ulimit -f) or by the file system"
+            remedy = "what was saved before is intact; raise the limit, or name another folder"
         raise ResourceError(Problem(rule, str(target), remedy=remedy)) from error
     if number in _REFUSED:
         where = str(error.filename) if isinstance(error, OSError) and error.filename else None

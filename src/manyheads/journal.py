@@ -11,10 +11,12 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from manyheads.errors import Problem, ResourceError
 from manyheads.types import Record
 
 _EVERY = 10.0  # seconds between two lines of progress.jsonl
@@ -39,12 +41,16 @@ class Journal:
         self.lines = len(kept)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Append; a value that is not a number is written as null."""
+        """Append; a value that is not a number is written as null. Raises ResourceError where the disk does not take it."""
         texts = [dumps({**asdict(r), "value": number(r.value)}) for r in records]
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.writelines(text + "\n" for text in texts)
-            file.flush()
-            os.fsync(file.fileno())  # a checkpoint that counts these lines must not outlive them
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.writelines(text + "\n" for text in texts)
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint that counts these lines must not outlive them
+        except OSError as error:
+            remedy = "the last checkpoint is intact; make room and run the same command again"
+            raise ResourceError(Problem(f"cannot be written: {error.strerror}", str(self.path), remedy=remedy)) from error
         self.lines += len(texts)
 
     def read(self) -> list[Record]:
@@ -72,8 +78,8 @@ class Clock:
         if now - self.since < _EVERY and not last:
             return
         line = {**facts, "rows_per_second": round(self.rows / max(now - self.since, 1e-9), 1)}
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(dumps(line) + "\n")
+        with suppress(OSError), self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(dumps(line) + "\n")  # on a full disk a run goes on without it
         self.since, self.rows = now, 0
 
 

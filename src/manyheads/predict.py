@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from manyheads.types import Batch, Tokens
 
 Input: TypeAlias = str | tuple[str, str] | list[str]  # a text, a pair of texts, or a sentence as words
 
+_TOKENS = 4096  # padded pieces in a batch
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -96,19 +97,47 @@ class Predictor:
         """Task name to what it reads: text, pair or words."""
         return {name: plan.reads for name, plan in self._artefact.blueprint.tasks.items()}
 
-    def __call__(self, inputs: Sequence[Input], tasks: Sequence[str] | None = None, tokens: int = 4096) -> list[Answer]:
+    def __call__(self, inputs: Sequence[Input], tasks: Sequence[str] | None = None, tokens: int = _TOKENS) -> list[Answer]:
         """One answer an input, in order. A task is asked what it can read: pair tasks pairs, others texts and words.
 
         All tasks of one encoder share one pass a batch of at most `tokens` padded pieces. Raises RecipeError for an
         unknown task, an input that is not a text, a pair or a list of words, and one that no asked task can read.
         """
         asked = self._asked(tasks)
-        kinds = _kinds(inputs)
-        self._check_readable(kinds, inputs, asked)
+        for number, value in enumerate(inputs):
+            self._check(number, value, asked)
+        return self._answers(inputs, asked, tokens)
+
+    def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
+        """Answers for any number of inputs, `chunk` of them in memory at a time.
+
+        An unknown task is an error at once. An error in an input, or of `inputs` itself, comes after the answers to
+        everything before it.
+        """
+        return self._stream(enumerate(inputs), self._asked(tasks), chunk)
+
+    def _stream(self, inputs: Iterator[tuple[int, Input]], asked: list[str], chunk: int) -> Iterator[Answer]:
+        failed: Exception | None = None
+        more = True
+        while more:
+            block: list[Input] = []
+            try:
+                for number, value in islice(inputs, chunk):
+                    self._check(number, value, asked)
+                    block.append(value)
+            except Exception as error:
+                failed = error
+            yield from self._answers(block, asked)
+            more = len(block) == chunk
+        if failed is not None:
+            raise failed
+
+    def _answers(self, inputs: Sequence[Input], asked: list[str], tokens: int = _TOKENS) -> list[Answer]:
+        """One answer an input; every input has been checked."""
         predictions: list[dict[str, Prediction]] = [{} for _ in inputs]
         read: list[_Read | None] = [None] * len(inputs)
         for trunk in dict.fromkeys(self._trunks[t] for t in asked):
-            for pair, places in kinds.items():
+            for pair, places in _kinds(inputs).items():
                 names = [t for t in asked if self._trunks[t] == trunk and (self.tasks[t] == "pair") == pair]
                 if not names:
                     continue
@@ -121,12 +150,6 @@ class Predictor:
             for one, found, r in zip(inputs, predictions, read, strict=True)
         ]
 
-    def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
-        """Answers for any number of inputs, `chunk` of them in memory at a time. An unknown task is an error at once."""
-        asked, source = self._asked(tasks), iter(inputs)
-        blocks = iter(lambda: list(islice(source, chunk)), [])
-        return chain.from_iterable(self(block, asked) for block in blocks)
-
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
         known = list(self._trunks)
         for name in tasks or ():
@@ -136,12 +159,18 @@ class Predictor:
                 )
         return known if tasks is None else list(tasks)
 
-    def _check_readable(self, kinds: Mapping[bool, list[int]], inputs: Sequence[Input], asked: Sequence[str]) -> None:
-        for pair, places in kinds.items():
-            if not any((self.tasks[t] == "pair") == pair for t in asked):
-                found, wanted = ("a pair", "single texts") if pair else ("one text", "pairs")
-                rule = f"the tasks {listed(asked)} read {wanted}, but the input is {found}"
-                raise RecipeError(Problem(rule, value=str(inputs[places[0]])))
+    def _check(self, number: int, value: object, asked: Sequence[str]) -> None:
+        """RecipeError for what is no input, or none that an asked task can read."""
+        if not _is_input(value):
+            rule = f"input {number} must be a text, a pair (tuple) of texts or a list of words"
+            raise RecipeError(Problem(rule, value=repr(value)))
+        if _SURROGATE.search(value if isinstance(value, str) else "\n".join(value)):
+            raise RecipeError(Problem(f"input {number} holds half of a character (a lone surrogate)", value=repr(value)))
+        pair, plans = isinstance(value, tuple), self._artefact.blueprint.tasks
+        if not any((plans[t].reads == "pair") == pair for t in asked):
+            found, wanted = ("a pair", "single texts") if pair else ("one text", "pairs")
+            rule = f"the tasks {listed(asked)} read {wanted}, but the input is {found}"
+            raise RecipeError(Problem(rule, value=str(value)))
 
     def _read(self, inputs: list[Input], places: list[int], trunk: str) -> list[_Read]:
         tokenizer, longest = self._artefact.tokenizers[trunk], _limit(self.model, trunk)
@@ -174,16 +203,11 @@ def _kinds(inputs: Sequence[Input]) -> dict[bool, list[int]]:
     """Places of pairs (True) and of everything else (False)."""
     kinds: dict[bool, list[int]] = {}
     for place, value in enumerate(inputs):
-        if not _is_input(value):
-            rule = f"input {place} must be a text, a pair (tuple) of texts or a list of words"
-            raise RecipeError(Problem(rule, value=repr(value)))
-        if _SURROGATE.search("\n".join([value] if isinstance(value, str) else value)):
-            raise RecipeError(Problem(f"input {place} holds half of a character (a lone surrogate)", value=repr(value)))
         kinds.setdefault(isinstance(value, tuple), []).append(place)
     return kinds
 
 
-def _is_input(value: object) -> bool:
+def _is_input(value: object) -> TypeGuard[Input]:
     if isinstance(value, tuple):
         return len(value) == 2 and all(isinstance(v, str) for v in value)
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))

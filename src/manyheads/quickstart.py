@@ -48,7 +48,7 @@ tasks:
     data: {format: conll, train: data/entities.txt, split: {dev: 0.1, test: 0.2}}
     metrics: [accuracy]
 
-mixture: {sampling: temperature, temperature: 2, epoch: 90}
+mixture: {sampling: shares, shares: {sentiment: 0.42, topic: 0.2, entities: 0.38}, epoch: 90}  # shares of the batches
 
 training:
   epochs: 3

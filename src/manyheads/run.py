@@ -34,7 +34,7 @@ from manyheads.data.cache import Cache
 from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import changed_rates, check_same, fingerprint
-from manyheads.folder import verify
+from manyheads.folder import verify, write_text
 from manyheads.journal import Clock, Journal, dumps, number
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
@@ -140,12 +140,12 @@ class _Session:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.complete:
                 self.journal.rewind(self.journal_lines)
-            (self.folder / "recipe.yaml").write_text(self.loaded.text, encoding="utf-8")
-            (self.folder / "resolved.yaml").write_text(self._resolved(self.folder), encoding="utf-8")
-            (self.folder / "recipe.schema.json").write_text(schema_text(), encoding="utf-8")
+            write_text(self.folder / "recipe.yaml", self.loaded.text)
+            write_text(self.folder / "resolved.yaml", self._resolved(self.folder))
+            write_text(self.folder / "recipe.schema.json", schema_text())
             facts = {"fingerprint": self.fingerprint, "changes": self.changes}
             self._quarantine()
-            (self.folder / "run.json").write_text(dumps(facts) + "\n", encoding="utf-8")
+            write_text(self.folder / "run.json", dumps(facts) + "\n")
         self.engine.wait()
 
     def _continue(self, found: Checkpoint) -> None:
@@ -177,7 +177,7 @@ class _Session:
         """Rows that were left out, with the rule that they break; text is escaped, since it may be none."""
         for name in self.assembly.quarantine:
             lines = [json.dumps({"place": str(r.place), "rule": r.rule, "text": r.sample}) for r in self.assembly.bad[name]]
-            (self.folder / f"{name}.quarantine.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_text(self.folder / f"{name}.quarantine.jsonl", "\n".join(lines) + "\n")
 
     @property
     def artefact(self) -> Path:

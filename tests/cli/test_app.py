@@ -151,7 +151,47 @@ def test_7_no_memory(command: Command, recipe: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("manyheads.cli.planning.plan", full)
     code, _, err = command("check", recipe)
-    assert (code, err) == (7, "error: MemoryError\n")
+    assert code == 7
+    assert err.startswith("error: memory ran out\n    ")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(27, "File too large", "big.bin"), "error: big.bin: File too large\n"),
+        (OSError(28, "No space left on device"), "error: a file or a connection failed: No space left on device\n"),
+        (OSError("not found on the hub"), "error: a file or a connection failed: not found on the hub\n"),
+        (MemoryError("step 'x' of 'mood'"), "error: memory ran out: step 'x' of 'mood'\n    fewer or shorter texts"),
+    ],
+    ids=str,
+)
+def test_7_what_the_system_refuses(command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr("manyheads.config.dump.schema_text", refuse)
+    code, out, err = command("schema")
+    assert (code, out) == (7, "")
+    assert err.startswith(told)
+
+
+def test_130_ctrl_c_where_nothing_is_saved(command: Command, monkeypatch: pytest.MonkeyPatch, recipe: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("manyheads.cli.planning.plan", interrupt)
+    assert command("check", recipe) == (130, "", "stopped; what was saved before is intact\n")
+
+
+def test_a_message_takes_the_place_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert app.run(["check", "absent.yaml"]) == 2
+    assert terminal.getvalue().startswith("\r\x1b[Kerror: absent.yaml: ")
 
 
 def test_75_and_130_signals(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,31 +238,6 @@ def test_no_arguments_show_the_help(command: Command) -> None:
     code, out, err = command()
     assert code == 2
     assert "Usage: manyheads" in out + err
-
-
-def test_a_reader_that_leaves_is_no_error() -> None:
-    with subprocess.Popen([*PYTHON, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.close()  # the text is longer than any pipe
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
-        assert process.wait() == 0
-
-
-@pytest.mark.parametrize("how", ["typer", "rich"])
-def test_a_broken_pipe_of_either_kind(command: Command, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    def leave(*_: object, **__: object) -> None:
-        try:
-            raise BrokenPipeError(32, "Broken pipe")
-        except BrokenPipeError:
-            raise SystemExit(1)  # noqa: B904  # as rich does
-
-    def fail(*_: object, **__: object) -> None:
-        raise BrokenPipeError(32, "Broken pipe")
-
-    monkeypatch.setattr(os, "dup2", lambda *_: None)
-    monkeypatch.setattr("manyheads.config.dump.schema_text", leave if how == "rich" else fail)
-    assert command("schema") == (0, "", "")
 
 
 def test_an_exit_of_somebody_else_keeps_its_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

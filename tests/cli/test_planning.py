@@ -25,7 +25,10 @@ def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytes
     code, out, err = command("check", recipe)
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()]
-    assert ["mood", "24", "8", "8", "2", "0", "7", "7", "0", "4", "8", "2.00", "48", "336"] in rows
+    assert ["mood", "24", "8", "8", "2", "0"] in rows
+    assert ["likeness", "18", "6", "6", "–", "0"] in rows  # numbers are no labels
+    assert ["mood", "7", "7", "0", "4"] in rows
+    assert ["mood", "8", "2.00", "48", "336"] in rows
     assert "20 steps, 20 rounds" in out
     assert "The run goes to run. Nothing was written." in out
 
@@ -35,6 +38,26 @@ def test_check_says_that_shares_are_learned(command: Command, recipe: Path) -> N
     _, out, _ = command("check", recipe, "mixture.sampling=bandit", "mixture.rate=0.5")
     assert "The mixture learns its shares" in out
     assert "The mixture learns its shares" not in plain
+
+
+@pytest.mark.parametrize("columns", [80, 60, 40])
+def test_check_keeps_its_numbers_on_narrow_terminals(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    name = "what_the_customers_of_our_shop_in_oslo_said"
+    recipe.write_text(recipe.read_text().replace("mood:", f"{name}:"))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = command("check", recipe)
+    table, rest = out.split("steps, ")[0].splitlines(), out
+    assert max(map(len, table)) <= max(columns, 60)
+    rows = [line.split() for line in table]
+    assert ["24", "8", "8", "2", "0"] in [row[-5:] for row in rows]
+    assert ["7", "7", "0", "4"] in [row[-4:] for row in rows]
+    assert ["8", "2.00", "48", "336"] in [row[-4:] for row in rows]
+    assert "…" not in rest
+    for start in (table.index("Rows"), table.index("Lengths"), table.index("What training takes")):
+        folded = [line[1 : max(9, columns - 50)].split(" ")[0] for line in table[start:]]
+        assert name in "".join(folded)
 
 
 def test_check_as_json(command: Command, recipe: Path) -> None:
@@ -55,7 +78,7 @@ def test_check_warns_of_cut_and_bad_rows(command: Command, recipe: Path) -> None
         file.write("one,two,three\n" + "good good good good good good good good,up\n" * 9)
     code, _, err = command("check", recipe)
     assert code == 0
-    assert "mood: 1 bad rows are left out" in err
+    assert "mood: bad rows are left out (1)" in err
     assert "are longer than the limit and are cut" in err
     assert "spare" in err
 
@@ -68,11 +91,13 @@ def test_inspect_draws_what_is_shared(command: Command, recipe: Path, trained: P
     assert "3 tasks over 5 modules, 2 of them shared" in out
 
 
-def test_inspect_as_json(command: Command, trained: Path) -> None:
-    _, out, _ = command("inspect", trained / "run", "--json")
+@pytest.mark.parametrize("artefact", [False, True])
+def test_inspect_as_json(command: Command, recipe: Path, trained: Path, artefact: bool) -> None:
+    _, out, _ = command("inspect", trained / "run" if artefact else recipe, "--json")
     found = json.loads(out)
-    assert found["tasks"]["names"] == {"type": "Tagging", "path": ["encoder", "names_head"]}
-    assert found["modules"]["names_head"] == {"type": "WordHead", "parameters": 51}
+    assert found["tasks"]["names"] == {"type": "tagging", "path": ["encoder", "names_head"]}
+    assert found["modules"]["names_head"] == {"type": "word_head", "parameters": 51}
+    assert found["modules"]["encoder"]["type"] == "pretrained"
     assert found["shared"] == ["encoder", "mean_pool"]
 
 

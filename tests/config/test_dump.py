@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads.config.compose import compose
@@ -85,7 +85,6 @@ recipes = some(
 
 
 @given(recipes)
-@settings(max_examples=60, deadline=None)
 def test_a_dump_loads_again_to_an_equal_recipe(data: dict[str, Any]) -> None:
     plugins = {"module": {"mine"}}
     made = recipe_from(data, plugins)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from manyheads.config.compose import compose
@@ -80,7 +80,6 @@ def test_there_are_enough_keys_to_edit() -> None:
 
 
 @given(edits())
-@settings(max_examples=150, deadline=None)
 def test_one_edit_to_any_key_is_found_where_it_is(edit: tuple[KeyPath, str]) -> None:
     path, typo = edit
     assume(typo and typo not in known_beside(path))
@@ -149,7 +148,6 @@ def _objects(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 @given(_values(SCHEMA))
-@settings(max_examples=200, deadline=None)
 def test_random_recipes_load_or_are_refused(data: dict[str, Any]) -> None:
     problems: tuple[object, ...] = ()
     try:
@@ -163,7 +161,6 @@ def test_random_recipes_load_or_are_refused(data: dict[str, Any]) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), st.integers(0, len(FULL)), st.integers(0, 12))
-@settings(max_examples=100, deadline=None)
 def test_a_damaged_file_loads_or_is_refused_with_a_place(text: str, at: int, gone: int) -> None:
     try:
         loaded(FULL[:at] + text + FULL[at + gone :])

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -57,6 +57,40 @@ def written(examples: Iterable[Example]) -> list[dict[str, Any]]:
         }
         for e in examples
     ]
+
+
+class Elsewhere(NamedTuple):
+    """What a process of its own has done, and the folder into which it wrote."""
+
+    process: subprocess.CompletedProcess[str]
+    folder: Path
+
+
+KEY_AND_KILL = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+import manyheads.data.cache as module
+from manyheads.data.encode import InputSpec
+from manyheads.types import Example, Place, Row
+row = Row({"text": "a", "c": "x"}, Place("p", 1))
+print(module.key([row], InputSpec("text"), SimpleNamespace(fingerprint="f"), {}, 8), flush=True)
+module._ROWS = 1
+def examples():
+    for i in range(3):
+        yield Example((1, 2), (0, 0), (), {}, Place("p", i))
+    os.kill(os.getpid(), signal.SIGKILL)
+module.Cache(Path(sys.argv[1])).load_or_build("k", module.schema({}), examples)
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    """It prints a key, with other hashes of strings than here, and is killed while it writes a table."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
+    command = [sys.executable, "-c", KEY_AND_KILL, str(folder)]
+    return Elsewhere(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False), folder)
 
 
 def never() -> list[Example]:
@@ -141,19 +175,10 @@ def test_the_key_of_broken_text(letters: Tokenizer) -> None:
     assert len(module.key(rows("\ud800"), InputSpec("text"), letters, {}, 16)) == 64
 
 
-def test_the_key_does_not_depend_on_the_process(letters: Tokenizer) -> None:
-    code = (
-        "from manyheads.data.cache import key; from manyheads.data.encode import InputSpec; from manyheads.types import *;"
-        "from types import SimpleNamespace as N;"
-        "print(key([Row({'text': 'a', 'c': 'x'}, Place('p', 1))], InputSpec('text'), N(fingerprint='f'), {}, 8))"
-    )
-    runs = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(runs) == 1
+def test_the_key_does_not_depend_on_the_process(letters: Tokenizer, elsewhere: Elsewhere) -> None:
+    tokenizer = Tokenizer(letters._backend, fingerprint="f")
+    here = module.key([Row({"text": "a", "c": "x"}, Place("p", 1))], InputSpec("text"), tokenizer, {}, 8)
+    assert elsewhere.process.stdout == f"{here}\n"
 
 
 # faults -------------------------------------------------------------------------------------------------------------
@@ -166,19 +191,10 @@ def test_an_error_while_encoding_leaves_nothing(tmp_path: Path, letters: Tokeniz
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_writer_that_is_killed_leaves_no_table(tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys; from pathlib import Path; import manyheads.data.cache as c;"
-        "from manyheads.types import Example, Place; c._ROWS = 1\n"
-        "def examples():\n"
-        "    for i in range(3): yield Example((1, 2), (0, 0), (), {}, Place('p', i))\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "c.Cache(Path(sys.argv[1])).load_or_build('k', c.schema({}), examples)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert done.returncode == -9
-    assert not (tmp_path / "k.arrow").exists()
-    assert Cache(tmp_path).load_or_build("k", schema(TARGETS), lambda: EXAMPLES).num_rows == 3
+def test_a_writer_that_is_killed_leaves_no_table(elsewhere: Elsewhere) -> None:
+    assert elsewhere.process.returncode == -9
+    assert not (elsewhere.folder / "k.arrow").exists()
+    assert Cache(elsewhere.folder).load_or_build("k", schema(TARGETS), lambda: EXAMPLES).num_rows == 3
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -8, -1])

@@ -88,7 +88,7 @@ def test_the_tutorial_runs(tiny: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert Predictor.load(last.artefact)(["two dogs"])[0].predictions["dogs"].value > 0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_the_tutorial_needs_no_lucky_seed(seed: int) -> None:
     (_, code), *_ = blocks(DOCS / "tutorial.md", "python")
     assert "torch.manual_seed(0)" in code

@@ -50,6 +50,7 @@ def child(recipe: Path, points: str = "", kill_after: float | None = None) -> in
 def _train(recipe: Path, points: str) -> NoReturn:
     """Never returns: the test runner must not go on in a second process."""
     code = 99
+    sys.settrace(None)  # coverage of a process that is killed is lost
     try:
         os.environ[failpoints.VARIABLE] = points
         failpoints.forget()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -88,9 +91,12 @@ def untrained() -> tuple[torch.optim.Optimizer, Net]:
     return torch.optim.SGD(model.parameters()), model
 
 
+trained_once = functools.cache(trained)
+
+
 def save(checkpoints: Checkpoints, step: int, **kwargs: Any) -> Path:
     """A checkpoint whose content depends on the step alone."""
-    model, optimizer = trained(steps=2, seed=step)
+    model, optimizer = trained_once(steps=2, seed=step)
     return checkpoints.save(step, model.state_dict(), optimizer, model, {"of": step, **kwargs})
 
 
@@ -664,35 +670,6 @@ def test_a_full_disk_leaves_the_last_one(runs: Checkpoints, arm: Callable[[str],
     assert runs.steps() == [1, 2]
 
 
-SAVER = """
-import os, resource, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-import torch
-from test_checkpoint import OPTIMIZERS, Checkpoints, Net, ResourceError, save
-model = Net()
-for parameter in model.parameters():
-    parameter.grad = torch.zeros_like(parameter)
-OPTIMIZERS["adamw"](model).step()  # its first step imports much; a backward pass must not come before a fork
-for case in sys.argv[3:]:
-    child = os.fork()  # torch is imported once for all cases
-    if child:
-        os.waitpid(child, 0)
-        continue
-    folder = Path(sys.argv[1]) / case
-    if case == "limit":
-        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
-    else:
-        os.environ["MANYHEADS_FAILPOINTS"] = case + "=kill"
-    runs = Checkpoints(folder / "checkpoints", 2)
-    try:
-        for step in range(1, 7):
-            save(runs, step, padding="x" * (9000 if step == 4 else 0))
-            runs.prune({1})
-    except ResourceError as error:
-        (folder / "error").write_text(f"{error.exit_code} {error}")
-    os._exit(0)
-"""
 POINTS = ["save.after_file", "save.before_manifest", "save.before_rename", "save.after_rename"]
 KILLS = [f"{point}:{n}" for point in POINTS for n in (1, 2, 3, 4, 5, 6)]
 KILLS += [f"save.after_file:{n}" for n in range(7, 19)] + [f"save.prune:{n}" for n in (1, 2, 3)]
@@ -702,9 +679,35 @@ KILLS += [f"save.after_file:{n}" for n in range(7, 19)] + [f"save.prune:{n}" for
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder a case; each a run of six saves that was killed at its failpoint, or met a limit."""
     folder = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, "-c", SAVER, str(folder), str(Path(__file__).parent), "limit", *KILLS]
-    subprocess.run(command, check=True)
+    for step in range(1, 7):
+        trained_once(steps=2, seed=step)  # here, since torch may refuse a backward pass after a fork
+    for case in ("limit", *KILLS):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer Pythons warn of forks in a process with threads
+            child = os.fork()
+        if child == 0:
+            _six_saves(folder / case, case)
+        os.waitpid(child, 0)
     return folder
+
+
+def _six_saves(folder: Path, case: str) -> NoReturn:
+    """Never returns: the test runner must not go on in a second process."""
+    sys.settrace(None)  # coverage of a process that is killed is lost
+    try:
+        if case == "limit":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+        else:
+            os.environ[VARIABLE] = f"{case}=kill"
+            forget()
+        runs = Checkpoints(folder / "checkpoints", 2)
+        for step in range(1, 7):
+            save(runs, step, padding="x" * (9000 if step == 4 else 0))
+            runs.prune({1})
+    except ResourceError as error:
+        (folder / "error").write_text(f"{error.exit_code} {error}")
+    finally:
+        os._exit(0)
 
 
 def expected(case: str) -> int:
@@ -727,7 +730,7 @@ def test_after_a_kill_the_newest_whole_checkpoint_is_found(
     assert not [n for n in os.listdir(folder) if n.startswith(".")]  # leftovers are gone
     assert not caplog.records
     if found is not None:
-        model, optimizer = trained(steps=2, seed=found.step)
+        model, optimizer = trained_once(steps=2, seed=found.step)
         assert equal({**found.weights, **found.moments}, states(model, optimizer))
         assert found.state["of"] == found.step
 
@@ -781,6 +784,13 @@ def test_too_little_space_tells_both_numbers(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ResourceError, match="1000 bytes are needed, 999 are free") as caught:
         require_space(tmp_path / "run", 1000)
     assert (caught.value.exit_code, caught.value.problems[0].place) == (7, str(tmp_path / "run"))
+
+
+def test_a_file_system_that_holds_no_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = shutil.disk_usage(tmp_path)._replace(total=0, used=0, free=0)  # as of /proc
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: nothing)
+    with pytest.raises(ResourceError, match="no room for files at all, such as /proc"):
+        require_space(tmp_path / "run", 0)
 
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:

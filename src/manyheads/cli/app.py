@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from manyheads import __version__
-from manyheads.errors import ManyheadsError, RecipeError, ResourceError
+from manyheads.cli.streams import outliving_readers
+from manyheads.errors import ManyheadsError, Problem, RecipeError, ResourceError
 
 app = typer.Typer(
     name="manyheads",
@@ -20,12 +21,12 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Train one encoder on many tasks, see whether that helped, and answer for all of them in one pass.",
+    help="Train one encoder on many tasks, and answer for all of them in one pass.",
     epilog="Exit codes: 0 done, 1 a bug, 2 usage or recipe, 3 data, 4 missing extra, 5 artefact, 6 numbers, 7 memory or disk, "
     "75 interrupted but saved, 130 Ctrl-C.",
 )
 
-_STDOUT = 1  # the number of standard output, whatever stands for it in Python
+_CTRL_C = 130  # what typer makes of KeyboardInterrupt, and shells of SIGINT
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 Overrides = Annotated[
@@ -54,7 +55,7 @@ def options(
 
 @app.command()
 def init(
-    files: Annotated[list[Path], typer.Argument(help="Data files, one a task; the task gets the file's name.")],
+    files: Annotated[list[Path], typer.Argument(help="Data files: a task each, or one for its train, dev and test files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
     encoder: Annotated[str, typer.Option(help="Pretrained encoder.")] = "minilm",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
@@ -117,7 +118,8 @@ def predict(
         list[str] | None, typer.Argument(help="Texts; without any, lines of --input or of standard input.")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--input", "-i", help="A file: plain lines, or .jsonl with text, pair or words. - is stdin.")
+        Path | None,
+        typer.Option("--input", "-i", help="A file: plain lines, or JSON lines of text, pair or words; - is stdin."),
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Ask this task only; may be repeated.")] = None,
     as_json: AsJson = False,
@@ -146,42 +148,61 @@ def run(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows its number
+    with outliving_readers():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = app(args=arguments, prog_name="manyheads", standalone_mode=False)
-        return result if isinstance(result, int) else 0  # typer gives 130 for Ctrl-C
+        sys.stdout.flush()  # here, where a disk that is full can still be told
+        if result == _CTRL_C:
+            _say("stopped; what was saved before is intact")
+        return result if isinstance(result, int) else 0
     except ManyheadsError as error:
-        return _tell(error, error.exit_code)
+        return _tell(error, error)
     except typer.TyperException as error:
         return _tell_usage(error)
-    except SystemExit as error:
-        return _left(error)
+    except SystemExit as error:  # so typer hides a broken pipe, which is not standard output: that one ends no command
+        if isinstance(error.__context__, OSError):
+            return _tell(_resource(error.__context__), error.__context__)
+        return error.code if isinstance(error.code, int) else 1
     except (MemoryError, OSError) as error:
-        return _tell(error, ResourceError.exit_code)
+        return _tell(_resource(error), error)
     except Exception as error:
         traceback.print_exc()
-        print(f"error: this is a bug of manyheads: {type(error).__name__}: {error}", file=sys.stderr)
+        _say(f"error: this is a bug of manyheads: {type(error).__name__}: {error}")
         return 1
 
 
-def _left(error: SystemExit) -> int:
-    """The code with which typer left; 0 where it or rich left because nobody reads the pipe any more, which is no error."""
-    if not isinstance(error.__context__, BrokenPipeError):
-        return error.code if isinstance(error.code, int) else 1
-    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # the interpreter flushes at its end and must not complain
-    return 0
+def _resource(error: MemoryError | OSError) -> ResourceError:
+    """What the system refused, in our words, with the file where it names one."""
+    if isinstance(error, MemoryError):
+        rule = "memory ran out" + (f": {error}" if str(error) else "")
+        return ResourceError(Problem(rule, remedy="fewer or shorter texts at a time, or a smaller encoder, need less"))
+    rule = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return ResourceError(Problem(f"a file or a connection failed: {rule}"))
+    return ResourceError(Problem(rule, str(error.filename)))
 
 
 def _tell_usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     if context is not None:
-        print(context.get_usage(), file=sys.stderr)
-    print(f"error: {error.format_message()}", file=sys.stderr)
+        _say(context.get_usage())
+    _say(f"error: {error.format_message()}")
     return RecipeError.exit_code
 
 
-def _tell(error: BaseException, code: int) -> int:
+def _tell(error: ManyheadsError, cause: BaseException) -> int:
+    """Print an error; `cause` is what was raised, for its traceback."""
     if os.environ.get("MANYHEADS_DEBUG") == "1":
-        traceback.print_exception(error)
+        traceback.print_exception(cause)
     for line in str(error).splitlines() or [type(error).__name__]:
-        print(line if line.startswith("    ") else f"error: {line}", file=sys.stderr)
-    return code
+        _say(line if line.startswith("    ") else f"error: {line}")
+    return error.exit_code
+
+
+def _say(line: str) -> None:
+    """A line on standard error; on a terminal it takes the place of the progress that stands there."""
+    print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDE = 160  # a file or a pipe has room for whole tables
+_NAME = 8  # characters that stay of a name in a line of a table
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -43,14 +44,22 @@ def print_json(data: Any) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", numbers: Sequence[str] = ()) -> None:
-    """A table on standard output; columns named in `numbers` are aligned right."""
-    table = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    """A table on standard output; columns named in `numbers` are aligned right.
+
+    Where the terminal is too narrow, the first column is folded, down to 8 characters; numbers are never touched.
+    """
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    table.title = Text(title) if title else None
     for name in head:
-        table.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+        number = name in numbers
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
-    out.width = shutil.get_terminal_size().columns if narrow else _WIDE
+    out.width = _WIDE
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        over = max(out.measure(table).maximum - shutil.get_terminal_size().columns, 0)
+        widest = max((out.measure(cell).maximum for cell in table.columns[0].cells), default=0)
+        table.columns[0].max_width = max(widest - over, _NAME)
     out.print(table)
 
 

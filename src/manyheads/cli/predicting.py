@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from manyheads.cli.console import note, out, print_json, printable
+from manyheads.cli.streams import unread
 from manyheads.errors import DataError, Problem, RecipeError
 from manyheads.predict import Answer, Input, Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """An input, the place where it stands, and what its answer repeats: its `id`, if it has one."""
+
+    input: Input
+    place: str = ""
+    repeated: Mapping[str, Any] = field(default_factory=dict)
 
 
 def predict(artefact: Path, texts: Sequence[str], source: Path | None, tasks: Sequence[str] | None, as_json: bool) -> None:
@@ -18,13 +32,35 @@ def predict(artefact: Path, texts: Sequence[str], source: Path | None, tasks: Se
     if texts and source is not None:
         raise RecipeError(Problem("texts are given here and by --input; one of them is wanted", value=str(source)))
     predictor = Predictor.load(find_artefact(artefact))
-    lines = as_json or not texts
+    lines = (_Line(text) for text in texts) if texts else _inputs(source)
     chunk = 1 if not texts and sys.stdin.isatty() else 512  # whoever types wants an answer a line
-    for answer in predictor.stream(texts or _inputs(source), tasks, chunk):
-        if lines:
-            print_json(answer.to_json())
-        else:
+    for line, answer in _answered(predictor, lines, tasks, chunk):
+        if texts and not as_json:
             _show(answer)
+        else:
+            print_json({**line.repeated, **answer.to_json()})
+        if unread():
+            return
+
+
+def _answered(
+    predictor: Predictor, lines: Iterable[_Line], tasks: Sequence[str] | None, chunk: int
+) -> Iterator[tuple[_Line, Answer]]:
+    """Each line with its answer. A line that no asked task can read is a DataError with its place."""
+    waiting: deque[_Line] = deque()
+
+    def inputs() -> Iterator[Input]:
+        for line in lines:
+            waiting.append(line)
+            yield line.input
+
+    try:
+        for answer in predictor.stream(inputs(), tasks, chunk):
+            yield waiting.popleft(), answer
+    except RecipeError as error:
+        if not waiting or not waiting[0].place:
+            raise
+        raise DataError(*(replace(p, place=waiting[0].place) for p in error.problems)) from error
 
 
 def find_artefact(path: Path) -> Path:
@@ -33,7 +69,7 @@ def find_artefact(path: Path) -> Path:
     return inner if not (path / "manifest.json").exists() and inner.is_dir() else path
 
 
-def _inputs(source: Path | None) -> Iterator[Input]:
+def _inputs(source: Path | None) -> Iterator[_Line]:
     if source is None or str(source) == "-":
         if sys.stdin.isatty():
             note("one text a line, end with Ctrl-D:")
@@ -41,26 +77,48 @@ def _inputs(source: Path | None) -> Iterator[Input]:
         return
     try:
         with source.open("rb") as file:
-            yield from _lines(file, str(source), source.suffix in (".jsonl", ".ndjson"))
+            yield from _lines(file, str(source), source.suffix.lower() in (".jsonl", ".ndjson"))
     except OSError as error:
         raise DataError(Problem(f"cannot be read: {error.strerror}", str(source))) from error
 
 
-def _lines(file: BinaryIO, name: str, as_json: bool = False) -> Iterator[Input]:
-    """Plain lines, or JSON objects where the file says so or its first line with text is one. Empty lines are no inputs."""
-    first = True
-    for number, raw in enumerate(file, 1):
+def _lines(file: BinaryIO, name: str, as_json: bool = False) -> Iterator[_Line]:
+    """Every line as a text; or JSON objects, where the file says so or its first line that is not empty is one.
+
+    An empty line is a text like any other, so that answers keep step with lines; between JSON objects it is nothing.
+    """
+    begin = [] if as_json else _up_to_text(file)
+    as_json = as_json or (bool(begin) and _is_object(begin[-1]))
+    for number, raw in enumerate(chain(begin, file), 1):
         place = f"{name}:{number}"
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise DataError(Problem(f"is not UTF-8 at byte {error.start + 1} of the line", place)) from error
-        if line.strip():
-            as_json, first = as_json or (first and line.startswith("{")), False
-            yield _parsed(line, place) if as_json else line
+        if not as_json:
+            yield _Line(line, place)
+        elif line.strip():
+            yield _parsed(line, place)
 
 
-def _parsed(line: str, place: str) -> Input:
+def _up_to_text(file: BinaryIO) -> list[bytes]:
+    """The first lines, down to one that is not empty."""
+    begin = []
+    for raw in file:
+        begin.append(raw)
+        if raw.strip():
+            break
+    return begin
+
+
+def _is_object(raw: bytes) -> bool:
+    try:
+        return isinstance(json.loads(raw.decode("utf-8-sig")), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parsed(line: str, place: str) -> _Line:
     try:
         data: Any = json.loads(line)
         json.dumps(data, ensure_ascii=False).encode()
@@ -70,12 +128,23 @@ def _parsed(line: str, place: str) -> Input:
         raise DataError(Problem(f"a JSON object is wanted: {error}", place, line)) from error
     match data:
         case {"text": str(text), "pair": str(pair)}:
-            return (text, pair)
+            return _Line((text, pair), place, _repeated(data, place))
         case {"text": str(text)} if "pair" not in data:
-            return text
+            return _Line(text, place, _repeated(data, place))
         case {"words": list(words)} if all(isinstance(w, str) for w in words):
-            return words
+            return _Line(words, place, _repeated(data, place))
     raise DataError(Problem("an object with text, with text and pair, or with a list of words is wanted", place, line))
+
+
+def _repeated(data: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The `id` of an object; null is none."""
+    found = data.get("id")
+    if found is None:
+        return {}
+    text_or_whole = isinstance(found, str | int) and not isinstance(found, bool)
+    if text_or_whole or (isinstance(found, float) and math.isfinite(found)):
+        return {"id": found}
+    raise DataError(Problem("`id` must be a text or a number", place, repr(found)))
 
 
 def _show(answer: Answer) -> None:

@@ -18,7 +18,7 @@ Section = tuple[tuple[str, ...], type[Strict]]
 def keys(model: type[Strict]) -> list[str]:
     """The keys of a section as a recipe spells them.
 
-    >>> from manyheads.config.recipe import BatchSpec
+    >>> from manyheads.config.spec.training import BatchSpec
     >>> keys(BatchSpec)
     ['rows', 'tokens', 'group_by_length']
     """

@@ -126,8 +126,9 @@ def reference() -> str:
             title, base, example = _SHARED[place]
             parts.append("\n".join(_section(title, base, schema, example, ())))
         if (place, model) not in done:
-            inherited = next((base for base in (TaskBase, ModuleBase) if issubclass(model, base)), None)
-            inherited = DataSpec if model is TaskData else inherited
+            inherited = next(
+                (base for base in (TaskBase, ModuleBase, DataSpec) if issubclass(model, base) and model is not base), None
+            )
             left_out = tuple(inherited.model_fields) if inherited else ()
             parts.append("\n".join(_section(_title(place, model), model, schema, model.__name__, left_out)))
         done.add((place, model))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from manyheads.config.recipe import Recipe
@@ -31,6 +32,7 @@ def _task_types(schema: dict[str, Any]) -> list[dict[str, str]]:
     return found
 
 
+@cache  # a tenth of a second, for every run that writes it
 def schema_text() -> str:
     """The schema as `schema/recipe.schema.json` holds it."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -238,9 +238,12 @@ def require_space(folder: Path, needed: int) -> None:
         raise ResourceError(Problem("is a file, and a folder is needed", str(base), remedy=remedy))
     if not os.access(base, os.W_OK | os.X_OK):
         raise ResourceError(Problem("is a folder that may not be written", str(base), remedy=remedy))
-    free = shutil.disk_usage(base).free
-    if free < needed:
-        rule = f"the disk is too full: {needed} bytes are needed, {free} are free"
+    disk = shutil.disk_usage(base)
+    if not disk.total:
+        rule = "is on a file system that has no room for files at all, such as /proc"
+        raise ResourceError(Problem(rule, str(folder), remedy=remedy))
+    if disk.free < needed:
+        rule = f"the disk is too full: {needed} bytes are needed, {disk.free} are free"
         raise ResourceError(Problem(rule, str(folder), remedy=f"make room, or {remedy}"))
 
 
