@@ -24,7 +24,7 @@ class Anchor:
     """The anchor of a run. `see` takes in the gradients of a step before it is taken, `pull` acts after it."""
 
     def __init__(self, spec: AnchorSpec, model: Model) -> None:
-        shared = set(model.graph.shared())
+        shared = model.graph.shared()
         self.spec = spec
         self.parameters = {f"{m}.{n}": p for m in shared for n, p in model.pool[m].named_parameters()}
         self.at: dict[str, Tensor] = {}
