@@ -138,7 +138,7 @@ def test_it_holds() -> None:
         (
             {"training__select": "moood"},
             "training.select",
-            "there are 'average', 'mood', 'size'; found 'moood'; did you mean 'mood'?",
+            "there are 'average', 'loss', 'mood', 'size'; found 'moood'; did you mean 'mood'?",
         ),
         (
             {"training__steps": 10, "training__schedule": {"warmup": 11}},

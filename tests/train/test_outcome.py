@@ -72,7 +72,7 @@ def test_the_artefact_holds_the_average_and_the_scores_are_its_own(recipe: Path)
     best = recipe.parent / "run" / "checkpoints" / f"step-{last.best:08d}"
     extra, weights = load_file(best / "extra.safetensors"), load_file(best / "model.safetensors")
     saved = load_file(last.artefact / "model.safetensors")
-    assert all(torch.equal(tensor, extra[name]) for name, tensor in saved.items())
+    assert all(torch.equal(tensor, extra[f"average/{name}"]) for name, tensor in saved.items())
     assert not all(torch.equal(tensor, weights[name]) for name, tensor in saved.items())
     assert last.why == "steps"
 
