@@ -11,6 +11,8 @@ UPGRADE ?=
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq --retries 2 install
 OFFLINE := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE
+# bytecode is kept even where the environment forbids it: else every process that a test starts compiles the package again
+TESTED := $(OFFLINE) PYTHONDONTWRITEBYTECODE=
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
@@ -28,12 +30,13 @@ weights: .venv/.weights  ## the pinned packages that hold weights and data for t
 test: env weights  ## all that CI runs: style, types, import contract, fast tests with coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
-	$(OFFLINE) $(BIN)/pytest -q -n auto --dist loadfile -m "not slow" --cov --cov-report=term
+	$(TESTED) $(BIN)/pytest -q -n auto --dist loadfile -m "not slow" --cov --cov-report=term
 
-test-slow: env weights  ## the tests that train, kill and resume for longer
-	$(OFFLINE) $(BIN)/pytest -q -m slow
+test-slow: env weights  ## the tests that train, kill and resume for longer; properties with ten times as many examples
+	$(TESTED) $(BIN)/pytest -q -m slow
+	$(TESTED) $(BIN)/pytest -q -n auto --dist worksteal -m "hypothesis and not slow" --hypothesis-profile=thorough
 
 contract: env  ## who may import whom
 	$(BIN)/lint-imports
