@@ -69,6 +69,27 @@ def test_two_processes_give_the_losses_of_one(recipe: Path) -> None:
     assert two.stdout.count("Scores of step") == 1  # one of them speaks
 
 
+BALANCES = {
+    "rows": ["balance.aggregation.type=upgrad"],
+    "trunk": ["balance.aggregation.type=upgrad", "balance.aggregation.level=trunk"],
+    "coordinates": ["balance.aggregation.type=graddrop"],
+    "norms": ["balance.weighting.type=gradnorm"],
+    "losses": ["balance.weighting.type=geometric"],
+    "looks": ["balance.cosines_every=3"],
+}
+
+
+@pytest.mark.parametrize("balance", list(BALANCES))
+def test_two_processes_balance_as_one_does(recipe: Path, balance: str) -> None:
+    place, settings = recipe.parent, [*UNEVEN, *BALANCES[balance]]
+    one, two = train(place, "one", *settings), train(place, "two", *settings, processes=2)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    first, second = records(place / "one"), records(place / "two")
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert second[key] == (None if value is None else pytest.approx(value, abs=1e-4 if "cosine" in key[-1] else 1e-5)), key
+
+
 def test_fewer_rows_than_processes(recipe: Path) -> None:
     place = recipe.parent
     tiny = ["training.batch.rows=1", "training.epochs=1", *SETTINGS]
