@@ -214,3 +214,14 @@ def test_unknown_plug_in_option(place: Path, tiny: Path) -> None:
     task = {"type": "classification", "path": ["encoder", "own"], "data": rows(place / "m.jsonl", *MOODS)}
     with pytest.raises(RecipeError, match="no module type is called this"):
         built(tiny, {"mood": task}, {"own": {"type": "nothing"}})
+
+
+def test_a_sampling_that_reckons_with_epochs_takes_those_of_the_training(recipe: Path) -> None:
+    annealed = ["mixture.sampling=annealed", "mixture.temperature=5", "training.epochs=4"]
+    taken = assemble(load_recipe(recipe, annealed)).stream()
+    said = assemble(load_recipe(recipe, [*annealed, "mixture.over=4"])).stream()
+    other = assemble(load_recipe(recipe, [*annealed, "mixture.over=9"])).stream()
+    assert [taken.asked(e, {}) for e in range(4)] == [said.asked(e, {}) for e in range(4)]
+    assert [taken.asked(e, {}) for e in range(4)] != [other.asked(e, {}) for e in range(4)]
+    with pytest.raises(RecipeError, match="over"):
+        assemble(load_recipe(recipe, [*annealed, "training.steps=9"])).stream()

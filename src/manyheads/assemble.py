@@ -75,10 +75,16 @@ class Assembly:
         return model
 
     def stream(self) -> Stream:
-        """The rounds of a run, each data set in batches of its own or in those of `training.batch`."""
+        """The rounds of a run, each data set in batches of its own or in those of `training.batch`.
+
+        A sampling that reckons with a number of epochs takes that of `training`, unless it says another.
+        """
         batches = {source.name: source.spec.batch or self.recipe.training.batch for source in sources(self.recipe)}
         lengths = {name: data.lengths for name, data in self.train.items()}
-        return Stream(lengths, self.recipe.mixture, batches, self.recipe.seed)
+        mixture, training = self.recipe.mixture, self.recipe.training
+        if mixture.sampling in ("annealed", "unimax") and mixture.over is None and training.steps is None:
+            mixture = mixture.model_copy(update={"over": training.epochs})
+        return Stream(lengths, mixture, batches, self.recipe.seed)
 
 
 def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:

@@ -27,15 +27,17 @@ PIKE = ("mixture.sampling=pike", "mixture.rate=0.5", "training.epochs=3")
 BANDIT = ("mixture.sampling=bandit", "mixture.rate=0.5", "mixture.temperature=0.1", "training.epochs=3")
 
 
-def step_of(losses: dict[str, float], batches: dict[str, int], rows: dict[str, int], tokens: dict[str, int]) -> Progress:
+def step_of(
+    losses: dict[str, float], batches: dict[str, int], rows: dict[str, int], tokens: dict[str, int], norm: float = 1.0
+) -> Progress:
     items = dict.fromkeys(losses, 2)
-    return Progress(1, 9, 0, losses, items, rows, batches, tokens, 0.1, 1.0, False, False)
+    return Progress(1, 9, 0, losses, items, rows, batches, tokens, 0.1, norm, False, False)
 
 
 def ledger_of() -> Ledger:
     found = Ledger({"x": "a", "y": "a", "z": "b"}, {"a": 10, "b": 4})
     found.add(step_of({"x": 1.0, "y": 2.0}, {"a": 1}, {"a": 5}, {"a": 40}), {"a": 0.5, "b": 0.5})
-    found.add(step_of({"z": 1.0}, {"b": 1}, {"b": 3}, {"b": 10}), {"a": 0.5, "b": 0.5})
+    found.add(step_of({"z": 1.0}, {"b": 1}, {"b": 3}, {"b": 10}, norm=3.0), {"a": 0.5, "b": 0.5})
     found.add(
         step_of({"x": 3.0, "y": 0.0, "z": 2.0}, {"a": 1, "b": 1}, {"a": 2, "b": 4}, {"a": 6, "b": 4}), {"a": 1.0, "b": 0.0}
     )
@@ -56,6 +58,7 @@ def test_shares_since_the_last_evaluation_and_counts_since_the_start() -> None:
         "share_rows": 0.5,
         "share_tokens": 46 / 60,
         "share_loss": 6 / 9,
+        "share_norm": 0.25,  # of the two steps with one data set
         "batches": 2,
         "rows": 7,
         "tokens": 46,

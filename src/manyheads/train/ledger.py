@@ -13,7 +13,7 @@ from manyheads.train.follow import WHOLE
 from manyheads.train.loop import Progress
 from manyheads.types import Record
 
-_SHARES = ("batches", "rows", "tokens", "loss")
+_SHARES = ("batches", "rows", "tokens", "loss", "norm")
 _COUNTS = ("batches", "rows", "tokens")
 
 
@@ -23,7 +23,7 @@ class Ledger:
 
     home    task to its data set; `sizes`: rows of each data set
     means   task to [sum of losses, items] since the last evaluation
-    since   kind (asked, batches, rows, tokens, loss) to data set to its sum since the last evaluation
+    since   kind (asked, batches, rows, tokens, loss, norm) to data set to its sum since the last evaluation
     total   kind (batches, rows, tokens) to data set to its count since the run began
     """
 
@@ -50,7 +50,8 @@ class Ledger:
         counts = (progress.batches, progress.rows, progress.tokens)
         draws = sum(progress.batches.values())
         due = {name: share * draws for name, share in asked.items()}
-        for kind, found in zip(("asked", *_SHARES), (due, *counts, losses), strict=True):
+        norms = dict.fromkeys(progress.rows, progress.norm) if len(progress.rows) == 1 and not progress.skipped else {}
+        for kind, found in zip(("asked", *_SHARES), (due, *counts, losses, norms), strict=True):
             _add(self.since.setdefault(kind, {}), found)
         for kind, counted in zip(_COUNTS, counts, strict=True):
             _add(self.total.setdefault(kind, {}), counted)
@@ -59,8 +60,9 @@ class Ledger:
         """The records of an evaluation, all of split `train`, and a new page.
 
         Of a task its mean loss. Of a data set, under the task `*`: `asked_share` and the realised `share_batches`,
-        `share_rows`, `share_tokens` and `share_loss` since the last evaluation (the loss is the sum over steps of its
-        tasks' mean losses, unweighted); `batches`, `rows`, `tokens` and `passes` since the run began.
+        `share_rows`, `share_tokens`, `share_loss` and `share_norm` since the last evaluation (the loss is the sum over
+        steps of its tasks' mean losses, unweighted; the norm that of the gradients before clipping, summed over steps with
+        one data set, and left out where there are none); `batches`, `rows`, `tokens` and `passes` since the run began.
         """
         found = [Record(step, t, self.home[t], "train", "loss", total / n) for t, (total, n) in self.means.items() if n]
         found += [Record(step, WHOLE, name, "train", *told) for name in self.sizes for told in self._told(name)]

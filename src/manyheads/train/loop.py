@@ -212,6 +212,9 @@ class _Update:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         weights = {t.name: t.weight for t in self.model.tasks.values()}
         self.balancer = Balancer(spec, weights, layout_of(self.model, self.learned))
+        if self.balancer.usual.tapped and self.trunk is None:
+            rule = "nothing stands on the paths of all tasks, so there is no trunk at whose output gradients could be compared"
+            raise RecipeError(Problem(rule, "balance", remedy="balance.aggregation.level: rows, or another weighting"))
         if state.balance:
             self.balancer.restore(state.balance)
 

@@ -34,7 +34,7 @@ class SamplingSpec(Strict):
     repeats: float | None = Field(default=None, gt=0)
     """`unimax`: most passes over a data set in the whole run."""
     over: int | None = Field(default=None, ge=1)
-    """`annealed`, `unimax`: epochs that they reckon with, usually those of `training`."""
+    """`annealed`, `unimax`: epochs that they reckon with; default: those of `training`."""
     rate: float | None = Field(default=None, gt=0)
     """`bandit`: weight of the newest gap in the running mean, at most 1. `pike`: how far the weights move in an epoch."""
 
