@@ -62,6 +62,21 @@ def test_several_labels() -> None:
     assert found["f1_micro"] == pytest.approx(2 * 3 / (4 + 4))  # a and b, always
 
 
+@pytest.mark.parametrize(("held", "answer"), [(1, 0), (9, 1)])
+def test_one_label_that_holds_or_not(held: int, answer: int) -> None:
+    train = torch.tensor([[float(i < held)] for i in range(10)])
+    test = torch.tensor([[0.0], [1.0], [1.0]])
+    found = scores(Multilabel(labels=["toxic"]), data_of(train, 10), data_of(test, 3, "test"), "accuracy")
+    assert found["accuracy"] == pytest.approx([1 / 3, 2 / 3][answer])
+    assert found["f1_micro"] == pytest.approx([0.0, 0.8][answer])
+
+
+def test_labels_that_are_missing_in_some_rows_count_in_the_others() -> None:
+    train = torch.tensor([[1.0, torch.nan], [torch.nan, 0.0], [1.0, 0.0]])
+    found = scores(Multilabel(labels=["a", "b"]), data_of(train, 3), data_of(torch.tensor([[1.0, 0.0]]), 1, "test"), "accuracy")
+    assert found == {"f1_micro": 1.0, "accuracy": 1.0}
+
+
 def test_tags() -> None:
     train = torch.tensor([[0, 1, NONE], [0, 0, 2]])
     test = torch.tensor([[0, 0, 1], [2, NONE, NONE]])

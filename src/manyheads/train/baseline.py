@@ -27,6 +27,8 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     constant = _constant(train, task)
     records = []
     for dataset in datasets:
+        if not dataset.items(task.name).any():
+            continue  # nothing judges an answer
         score = Score(task.scores(), task.type.labels, task.type.scheme)
         for target in _targets(dataset, task.name):
             judged = task.type.judge(_spread(constant, target), target)
@@ -45,19 +47,21 @@ def _targets(dataset: Dataset, task: str) -> Iterator[Tensor]:
 
 def _constant(train: Dataset, task: Task) -> Tensor:
     """(C,) scores, or (1,) for a number."""
-    total, count = torch.zeros(max(task.type.outputs, 1)), 0
+    total, count = torch.zeros(max(task.type.outputs, 1)), torch.zeros(1)
+    several = False  # a row of labels may be one label long, so the shape tells it from a number, not the size
     for target in _targets(train, task.name):
         known = target[~is_missing(target)]
         if not known.is_floating_point():
             counted = torch.bincount(known, minlength=len(total)).float()
             total = counted + torch.nn.functional.pad(total, (0, len(counted) - len(total)))
         else:
-            total = total + known.sum(0)
-            count += len(known)
-    if not count:
+            several = target.dim() > 1
+            total = total + known.nansum(0)
+            count = count + (~known.isnan()).sum(0)
+    if not count.any():
         return total
-    mean = total / count
-    return mean.clamp(1e-6, 1 - 1e-6).logit() if mean.numel() > 1 else mean
+    mean = total / count.clamp(min=1)
+    return mean.clamp(1e-6, 1 - 1e-6).logit() if several else mean
 
 
 def _spread(constant: Tensor, target: Tensor) -> Tensor:
