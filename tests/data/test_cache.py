@@ -207,6 +207,42 @@ def test_a_file_that_is_cut_short_is_built_again(tmp_path: Path, keep: int) -> N
     assert (tmp_path / "k.arrow").read_bytes() == whole
 
 
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture, at: float) -> None:
+    cache, file = Cache(tmp_path), tmp_path / "k.arrow"
+    cache.load_or_build("k", schema(TARGETS), lambda: EXAMPLES)
+    whole = file.read_bytes()
+    place = int(at * (len(whole) - 1))
+    file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert content(cache.load_or_build("k", schema(TARGETS), lambda: EXAMPLES)) == written(EXAMPLES)
+    assert file.read_bytes() == whole
+    assert [r.getMessage() for r in caplog.records] == [f"{file} in the cache is damaged and is built again"]
+
+
+def test_every_flipped_bit_of_a_piece_of_text_is_noticed(tmp_path: Path) -> None:
+    """What the table itself cannot tell: it reads as well with another id."""
+    cache, file = Cache(tmp_path), tmp_path / "k.arrow"
+    cache.load_or_build("k", schema({}), lambda: [Example((258,), (0,), (), {}, Place("a.csv", 2))])
+    whole = file.read_bytes()
+    place = whole.index((258).to_bytes(4, "little"))
+    for bit in range(8):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        assert module._load(file, "k") is None
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "k.arrow").mkdir()
+    with pytest.raises(ResourceError, match="cannot be written"):
+        Cache(tmp_path).load_or_build("k", schema(TARGETS), lambda: EXAMPLES)
+    assert f"{tmp_path / 'k.arrow'} in the cache cannot be read" in caplog.text
+
+
+def test_a_first_build_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Cache(tmp_path).load_or_build("k", schema(TARGETS), lambda: EXAMPLES)
+    Cache(tmp_path).load_or_build("k", schema(TARGETS), never)
+    assert caplog.records == []
+
+
 def test_a_file_under_another_name_is_not_believed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     cache.load_or_build("one", schema(TARGETS), lambda: EXAMPLES)
