@@ -89,6 +89,23 @@ def test_a_missing_text_column_is_told_when_rows_are_encoded(tmp_path: Path, tin
         encoded(prepare(source, tmp_path, 1), Tokenizer.load(tiny), 16, None)
 
 
+@pytest.mark.parametrize("policy", ["error", "skip"])
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_held_out_rows_need_no_label_column(tmp_path: Path, tiny: Path, split: str, policy: str) -> None:
+    write(tmp_path / "train.jsonl", [{"text": "x", "label": "a", "stars": 1}, {"text": "y", "label": "b", "stars": 2}])
+    write(tmp_path / "more.jsonl", [{"text": "z", "stars": 2}])
+    tasks = {
+        "one": {"type": "classification", "data": {"from": "set"}},
+        "two": {"type": "regression", "data": {"from": "set", "label": "stars"}},
+    }
+    data = {"set": {"train": "train.jsonl", split: "more.jsonl", "bad_rows": policy}}
+    [source] = sources(recipe_of(tasks, data=data))
+    found = prepare(source, tmp_path, 1)
+    assert found.bad == ()
+    held_out = encoded(found, Tokenizer.load(tiny), 16, None)[split]  # type: ignore[index]  # dev or test
+    assert {task: held_out.items(task).tolist() for task in held_out.tasks} == {"one": [0], "two": [1]}
+
+
 # bad rows -----------------------------------------------------------------------------------------------------------
 
 

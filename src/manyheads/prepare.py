@@ -109,7 +109,7 @@ def sifted(
     good: dict[Split, list[Row]] = {}
     bad: list[BadRow] = []
     for split, part in rows.items():
-        good[split], unfit = sift(part, source.inputs, targets)
+        good[split], unfit = sift(part, source.inputs, targets, labelled=split == "train")
         if not good[split]:
             rule = f"data set {source.name}: no {split} row is left, {len(unfit)} break a rule; the first: {unfit[0].rule}"
             raise DataError(Problem(rule, str(unfit[0].place)))
@@ -176,14 +176,14 @@ def origin(name: str, read: Mapping[Split, Rows]) -> dict[str, list[list[str]]]:
 def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None) -> dict[Split, TextDataset]:
     """The data set of each split, from the cache where the same rows were encoded before; without one, in memory.
 
-    `max_length` is the encoder's; the data set may have a lower one of its own.
+    `max_length` is the encoder's; the data set may have a lower one of its own. Only training rows must have labels.
     """
     inputs, targets = prepared.source.inputs, prepared.targets
     max_length = min(max_length, prepared.source.spec.max_length or max_length)
     columns = schema(targets)
     found: dict[Split, TextDataset] = {}
     for split, rows in prepared.rows.items():
-        build = partial(encode, rows, inputs, tokenizer, targets, max_length)
+        build = partial(encode, rows, inputs, tokenizer, targets, max_length, labelled=split == "train")
         if cache is None:
             table = to_table(build(), columns)
         else:

@@ -62,6 +62,14 @@ def test_dev_rows_without_labels_are_none(recipe: Path) -> None:
     assert advice(recipe) == ("mood: no labelled dev rows, so it has no say in which step is the best",)
 
 
+@pytest.mark.parametrize("column", ["label", "lable"])
+def test_test_rows_without_labels_are_told_with_their_column(recipe: Path, column: str) -> None:
+    (recipe.parent / "test.csv").write_text(f"text,{column}\nthe film at rome,\n")
+    cut = recipe.read_text().replace("mood.csv, split: {dev: 0.2, test: 0.2}", "mood.csv, split: {dev: 0.2}, test: test.csv")
+    recipe.write_text(cut.replace("train: mood.csv", "missing: [''], train: mood.csv"))
+    assert advice(recipe) == ("mood: no test row has a label in column 'label', so none is scored",)
+
+
 def test_no_dev_rows_at_all(recipe: Path) -> None:
     for task in ("mood", "likeness", "names"):
         without_dev(recipe, task)

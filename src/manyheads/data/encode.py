@@ -37,14 +37,19 @@ class InputSpec:
 
 
 def encode(
-    rows: Sequence[Row], inputs: InputSpec, tokenizer: Tokenizer, targets: Mapping[str, TaskTarget], max_length: int
+    rows: Sequence[Row],
+    inputs: InputSpec,
+    tokenizer: Tokenizer,
+    targets: Mapping[str, TaskTarget],
+    max_length: int,
+    labelled: bool = True,
 ) -> Iterator[Example]:
-    """One example a row, in order. With no targets no label is looked at.
+    """One example a row, in order. With no targets no label is looked at; `labelled`: each label column must be there.
 
     All rows are checked before DataError tells what is wrong with any of them; from the first bad row on no more examples
     come.
     """
-    _require_columns(rows, inputs, targets)
+    _require_columns(rows, inputs, targets if labelled else {})
     problems = Found()
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
@@ -58,12 +63,14 @@ def encode(
     problems.check()
 
 
-def sift(rows: Sequence[Row], inputs: InputSpec, targets: Mapping[str, KnownTarget]) -> tuple[list[Row], list[BadRow]]:
+def sift(
+    rows: Sequence[Row], inputs: InputSpec, targets: Mapping[str, KnownTarget], labelled: bool = True
+) -> tuple[list[Row], list[BadRow]]:
     """The rows whose input and labels hold, and the others, each with the first rule that it breaks.
 
-    Of targets that were not fitted only what a label must be is checked. DataError for a column that no row has.
+    Of targets that were not fitted only what a label must be is checked. DataError for a column that no row has, as `encode`.
     """
-    _require_columns(rows, inputs, targets)
+    _require_columns(rows, inputs, targets if labelled else {})
     good: list[Row] = []
     bad: list[BadRow] = []
     for row in rows:

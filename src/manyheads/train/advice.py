@@ -7,7 +7,7 @@ from itertools import islice
 from manyheads.assemble import Assembly
 from manyheads.config.recipe import Recipe
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import Problem, RecipeError
+from manyheads.errors import Problem, RecipeError, shown
 from manyheads.train.loop import rounds_in, steps_in
 
 
@@ -20,7 +20,7 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
             told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
     told += _late(recipe, steps_in(stream, recipe.training))
-    return (*told, *_unjudged(recipe, assembly))
+    return (*told, *_untested(assembly), *_unjudged(recipe, assembly))
 
 
 def _untrained(recipe: Recipe, stream: Stream) -> list[str]:
@@ -48,6 +48,12 @@ def _late(recipe: Recipe, steps: int) -> list[str]:
         late = [at for at in schedule.milestones if at >= steps]
         told += [f"training.schedule.milestones: the rate is to drop at step {at:g}, {after}" for at in late]
     return told
+
+
+def _untested(assembly: Assembly) -> list[str]:
+    """Tasks whose test rows could only be answered, for none has a label."""
+    bare = [t for data in assembly.test.values() for t in data.tasks if not data.items(t).any()]
+    return [f"{t}: no test row has a label in column {shown(assembly.labels[t]['column'])}, so none is scored" for t in bare]
 
 
 def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:

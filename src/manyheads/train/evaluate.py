@@ -52,7 +52,7 @@ def as_dict(records: Iterable[Record]) -> dict[str, float]:
 
 
 def _heads(model: Model, dataset: Dataset, remap: Mapping[str, str | None]) -> dict[str, str]:
-    """Label set to the task that answers it."""
+    """Label set to the task that answers it; one without a label is not scored."""
     heads = {}
     for label in dataset.tasks:
         task = remap.get(label, label)
@@ -61,7 +61,7 @@ def _heads(model: Model, dataset: Dataset, remap: Mapping[str, str | None]) -> d
                 rule = f"label set {label!r} is mapped to a task that is not there (there are: {listed(model.tasks)})"
                 raise RecipeError(Problem(rule, value=task, nearest=nearest(task, model.tasks)))
             continue
-        if task is not None:
+        if task is not None and dataset.items(label).any():
             heads[label] = task
     return heads
 
