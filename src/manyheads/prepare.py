@@ -120,8 +120,9 @@ def sifted(
 def _require_seen(aside: Iterable[Row], targets: Sequence[KnownTarget]) -> None:
     """DataError for rows that `split` set aside whose labels were not found among the training rows."""
     problems = Found()
+    terse = [target.terse for target in targets]
     for row in aside:
-        for target in targets:
+        for target in terse if problems.full else targets:
             problems.collect(_check_seen, target, row)
     problems.check()
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyheads.data import labels
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.labels import LabelMap
 from manyheads.data.targets import ClassTarget, NumberTarget, TagTarget
@@ -122,6 +123,19 @@ def test_all_bad_rows_are_told_once_and_counted(make_rows: MakeRows, letters: To
     assert len(found) == 21
     assert found[0].place == "data.csv:3"
     assert found[-1].rule == "and 760 more such problems"
+
+
+def test_the_nearest_label_is_looked_for_only_where_it_is_shown(
+    make_rows: MakeRows, letters: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(labels, "nearest", lambda name, known: asked.append(name))
+    rows = make_rows(text=["a"] * 90, label=[f"label {i}" for i in range(90)])
+    found = problems(rows, TEXT, letters, LABEL)
+    assert found[-1].rule == "and 70 more such problems"
+    assert asked == [f"label {i}" for i in range(20)]
+    assert len(sift(rows, TEXT, {"t": LABEL["t"]})[1]) == 90
+    assert len(asked) == 20
 
 
 def test_no_example_comes_from_a_chunk_with_a_bad_row(make_rows: MakeRows, letters: Tokenizer) -> None:

@@ -160,6 +160,25 @@ def test_variants_in_case_space_and_unicode_form_are_flagged(variant: str) -> No
     assert caught.value.problems[0].nearest == "café"
 
 
+def test_among_very_many_names_only_a_variant_is_looked_for() -> None:
+    many = LabelMap(tuple(f"name {i}" for i in range(2000)))
+    with pytest.raises(DataError) as caught:
+        many.index("nmae 7")
+    assert caught.value.problems[0].nearest is None
+    with pytest.raises(DataError) as caught:
+        many.index("Name 7")
+    assert caught.value.problems[0].nearest == "name 7"
+
+
+def test_without_hints_the_problem_is_the_same_but_for_the_nearest() -> None:
+    known = ("negative", "positive")
+    with pytest.raises(DataError) as caught:
+        LabelMap(known, hints=False).index("Positive", "a.csv:7")
+    problem = caught.value.problems[0]
+    assert (problem.place, problem.value, problem.nearest) == ("a.csv:7", "Positive", None)
+    assert LabelMap(known, hints=False) == LabelMap(known)
+
+
 @pytest.mark.parametrize(
     ("name", "known", "wanted"),
     [

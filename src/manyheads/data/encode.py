@@ -54,13 +54,19 @@ def encode(
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
         columns = [[problems.collect(_input, row, c, c == inputs.words) for row in chunk] for c in inputs.columns]
-        labels = {task: [problems.collect(target.target, row) for row in chunk] for task, target in targets.items()}
+        labels = {task: _labels(chunk, target, problems) for task, target in targets.items()}
         if problems.count:
             continue
         for i, pieces in enumerate(_tokenize(columns, inputs, tokenizer, max_length)):
             wanted: dict[str, Target] = {task: found[i] for task, found in labels.items()}
             yield Example(pieces.ids, pieces.types, pieces.words, wanted, chunk[i].place, pieces.cut)
     problems.check()
+
+
+def _labels(rows: Sequence[Row], target: TaskTarget, problems: Found) -> list[Target]:
+    """The target of each row; a problem that will not be shown comes without the nearest label."""
+    terse = target.terse
+    return [problems.collect((terse if problems.full else target).target, row) for row in rows]
 
 
 def sift(
@@ -73,11 +79,12 @@ def sift(
     _require_columns(rows, inputs, targets if labelled else {})
     good: list[Row] = []
     bad: list[BadRow] = []
+    rules = [target.terse for target in targets.values()]  # what is kept of a problem has no hint
     for row in rows:
         try:
             for column in inputs.columns:
                 _input(row, column, column == inputs.words)
-            for target in targets.values():
+            for target in rules:
                 target.check(row)
         except DataError as error:
             bad.append(_bad(row, error.problems[0]))

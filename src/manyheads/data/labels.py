@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 UNKNOWN = "the label is not in the schema"
 CORRECT = "correct the row, or name the label under `labels`"
+_MANY = 1000  # names above which the nearest is not looked for: so many are seldom typed by hand
 
 
 def is_missing(value: Value, missing: Collection[str]) -> bool:
@@ -64,6 +65,11 @@ class Found:
         self.shown: list[Problem] = []
         self.count, self.limit = 0, limit
 
+    @property
+    def full(self) -> bool:
+        """True when a further problem is only counted."""
+        return len(self.shown) >= self.limit
+
     def collect(self, work: Callable[..., T], *args: Any) -> T | None:
         """What `work` gives for `args`; None where it raises DataError, whose problems are kept."""
         try:
@@ -85,18 +91,23 @@ class Found:
 class LabelMap:
     """Names of labels in the order of their indices.
 
+    hints  whether the problem of an unknown label names the nearest one, for which all names are gone through
+
     >>> LabelMap.fit(["pos", "neg", "pos"]).names
     ('neg', 'pos')
     """
 
     names: tuple[str, ...]
+    hints: bool = field(default=True, repr=False, compare=False, kw_only=True)
     _index: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    _alike: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise RecipeError(*(Problem("a label is named twice", "labels", name) for name in twice))
         object.__setattr__(self, "_index", {name: i for i, name in enumerate(self.names)})
+        object.__setattr__(self, "_alike", {_folded(name): name for name in reversed(self.names)} if self.hints else {})
 
     @classmethod
     def fit(cls, values: Iterable[str], first: str | None = None) -> LabelMap:
@@ -145,12 +156,12 @@ class LabelMap:
 
     def unknown(self, name: str, place: str, rule: str, remedy: str = CORRECT) -> Problem:
         """What is wrong with a label that is not there, with the nearest one; `remedy` unless the text itself tells more."""
-        for known in self.names:
-            if _folded(known) == _folded(name):
-                return Problem(rule, place, name, known, "the two differ only in case, space or Unicode form; spell them alike")
+        if self.hints and (known := self._alike.get(_folded(name))) is not None:
+            return Problem(rule, place, name, known, "the two differ only in case, space or Unicode form; spell them alike")
         if not name:
             return Problem(rule, place, name, remedy='if an empty label means "no label", set `missing: [""]`')
-        return Problem(rule, place, name, _nearest(name, self.names), remedy)
+        close = _nearest(name, self.names) if self.hints and len(self.names) <= _MANY else None
+        return Problem(rule, place, name, close, remedy)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:

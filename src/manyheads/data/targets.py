@@ -55,6 +55,11 @@ class TaskTarget(Protocol):
         """The target of a row, None where its label is missing. DataError for a label that breaks a rule."""
         ...
 
+    @property
+    def terse(self) -> Self:
+        """The same without hints in its errors, which take long: for problems that are only counted."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
@@ -139,6 +144,10 @@ class _Named(_Labelled):
         return replace(self, labels=LabelMap.fit({*known, *self.always}, "O" if self.kind == "tags" else None))
 
     @property
+    def terse(self) -> Self:
+        return self if self.labels is None else replace(self, labels=replace(self.labels, hints=False))
+
+    @property
     def known(self) -> LabelMap:
         """The labels. RecipeError before there are any."""
         if self.labels is None:
@@ -209,6 +218,10 @@ class NumberTarget(_Labelled):
         for row, value in self.labelled(rows):
             problems.collect(drift.see, row, value)
         problems.check()
+        return self
+
+    @property
+    def terse(self) -> Self:
         return self
 
     def check(self, row: Row) -> None:

@@ -71,6 +71,6 @@ def check_labels(items: Iterable[Any], labels: Sequence[Any]) -> None:
         return
     names = [str(label) for label in labels]
     rule = "the label is not in the task's schema"
-    problems = [Problem(rule, value=s, nearest=nearest(s, names)) for s in sorted(map(str, strange))]
-    more = [Problem(f"and {len(problems) - _SHOWN} more")] if len(problems) > _SHOWN else []
-    raise DataError(*problems[:_SHOWN], *more)
+    problems = [Problem(rule, value=s, nearest=nearest(s, names)) for s in sorted(map(str, strange))[:_SHOWN]]
+    more = [Problem(f"and {len(strange) - _SHOWN} more")] if len(strange) > _SHOWN else []
+    raise DataError(*problems, *more)
