@@ -84,7 +84,7 @@ def settings(method: str) -> dict[str, Any]:
 def main(methods: list[str]) -> None:
     contenders = {"plain sum": partial(contender, {})} | {m: partial(contender, settings(m)) for m in methods}
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {len(COLUMNS)} tasks, {ROWS} rows of each, fp32\n")
-    print(report(interleave(contenders, turns=12), "plain sum"))
+    print(report(interleave(contenders, turns=10), "plain sum"))
 
 
 if __name__ == "__main__":
