@@ -12,8 +12,8 @@ from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import Split, read_rows
-from manyheads.data.targets import KnownTarget, target_from_json
-from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
+from manyheads.data.targets import KnownTarget, require_column, target_from_json
+from manyheads.errors import DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
 from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources
 from manyheads.train.engine import Engine
@@ -22,10 +22,10 @@ from manyheads.types import Record, Row
 
 
 def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]]:
-    """Records on the dev and test rows of the model's recipe, and sentences about data sets that are not at hand any more.
+    """Records on the dev and test rows of the model's recipe, and sentences about what could not be scored.
 
     `loaded` is the artefact's own resolved.yaml. A data set whose files are not those of the training is not at hand:
-    other rows would be set aside, and the model may have been trained on them. Raises DataError when none is at hand.
+    other rows would be set aside, and the model may have been trained on them. Raises DataError when nothing is scored.
     """
     records: list[Record] = []
     missed: list[Problem] = []
@@ -38,15 +38,23 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
         except DataError as error:
             missed += error.problems
             continue
-        records += _records(artefact, loaded, source, list(source.tasks), rows)
-    if missed and not records:
+        found = _records(artefact, loaded, source, list(source.tasks), rows)
+        scored = {(r.task, r.split) for r in found}
+        bare = [(task, split) for split in rows for task in source.tasks if (task, split) not in scored]
+        missed += [Problem(f"task {task}: no {split} row has a label") for task, split in bare]
+        records += found
+    if not records:
         remedy = "name files with labels that the model was not trained on: --data task=file"
-        raise DataError(*missed, Problem("no data set of the recipe is as it was", remedy=remedy))
+        rule = "no data set of the recipe has dev or test rows with labels, as they were in training"
+        raise DataError(*missed, Problem(rule, remedy=remedy))
     return records, [str(problem) for problem in missed]
 
 
 def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> list[Record]:
-    """Records of one task on a file that has the columns of its training data. The split is called like the file."""
+    """Records of one task on a file that has the columns of its training data. The split is called like the file.
+
+    Raises DataError for a file without a label of the task.
+    """
     if task not in artefact.model.tasks:
         known = list(artefact.model.tasks)
         rule = f"the model has no such task (there are: {listed(known)})"
@@ -56,6 +64,10 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
     found = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)
+    if not found:
+        column = target_from_json(read_json(artefact.folder / "labels.json")[task]).column
+        require_column(rows["test"], column, f"task {task}")
+        raise DataError(Problem(f"task {task}: no row has a label in column {shown(column)}", file))
     return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found]
 
 

@@ -95,6 +95,27 @@ def test_files_for_several_tasks_in_other_formats(command: Command, moved: Path)
     assert "new.conll" in out
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(command: Command, moved: Path) -> None:
+    """The moods of the second file are the wrong way round."""
+    for folder, moods in (("x", "up,down"), ("y", "down,up")):
+        (moved / folder).mkdir()
+        one, two = moods.split(",")
+        (moved / folder / "d.csv").write_text(f"text,label\nthe film at rome good,{one}\nthe song at oslo bad,{two}\n")
+    data = [word for folder in "xy" for word in ("-d", f"mood={folder}/d.csv")]
+    scores = json.loads(command("evaluate", "run", *data, "--json")[1])["scores"]
+    one, two = scores["mood/mood/x/d.csv/accuracy"], scores["mood/mood/y/d.csv/accuracy"]
+    assert one == pytest.approx(1 - two)
+    table = command("evaluate", "run", *data)[1]
+    assert ("x/d.csv" in table, "y/d.csv" in table) == (True, True)
+
+
+def test_a_file_named_twice(command: Command, moved: Path) -> None:
+    (moved / "new.csv").write_text("text,label\ngood,up\n")
+    code, out, err = command("evaluate", "run", "-d", "mood=new.csv", "-d", "mood=new.csv")
+    assert (code, out) == (2, "")
+    assert err == "error: --data: the same task and file are named twice; found 'mood=new.csv'\n"
+
+
 def test_the_labels_are_the_saved_ones(command: Command, moved: Path) -> None:
     (moved / "new.csv").write_text("text,label\ngood,upp\n")
     code, _, err = command("evaluate", "run", "-d", "mood=new.csv")
@@ -111,10 +132,18 @@ def test_the_labels_are_the_saved_ones(command: Command, moved: Path) -> None:
         ("mood=", 2, "task=file"),
         ("mood=absent.csv", 3, "absent.csv"),
         ("mood=pairs.jsonl", 3, "text"),
+        (
+            "mood=bare.csv",
+            3,
+            "bare.csv: task mood: no such column (there are: 'text', 'lable'); found 'label'; did you mean 'lable'?",
+        ),
+        ("mood=null.jsonl", 3, "null.jsonl: task mood: no row has a label in column 'label'"),
     ],
 )
 def test_data_that_cannot_be_used(command: Command, moved: Path, data: str, code: int, told: str) -> None:
     (moved / "new.csv").write_text("text,label\ngood,up\n")
+    (moved / "bare.csv").write_text("text,lable\ngood,up\n")
+    (moved / "null.jsonl").write_text('{"text": "good", "label": null}\n')
     found, out, err = command("evaluate", "run", "-d", data)
     assert (found, out) == (code, "")
     assert told in err
@@ -134,3 +163,41 @@ def test_one_task_of_a_shared_data_set(command: Command, place: Path, tiny: Path
     code, out, _ = command("evaluate", "run", "-d", "two=both.jsonl", "--json")
     assert code == 0
     assert list(json.loads(out)["scores"]) == ["two/both/both.jsonl/mse"]
+
+
+# rows without labels ------------------------------------------------------------------------------------------------------
+
+
+def train_on(command: Command, place: Path, tiny: Path, data: str) -> None:
+    """Train one task on mood.jsonl, whose further files `data` names."""
+    rows = [{"text": f"good {i}", "label": "xy"[i % 2]} for i in range(12)]
+    (place / "mood.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "null.jsonl").write_text('{"text": "good", "label": null}\n')
+    (place / "bare.jsonl").write_text('{"text": "good"}\n')
+    (place / "mine.yaml").write_text(
+        f"output: run\nmodules: {{encoder: {{type: pretrained, name: {tiny}}}}}\n"
+        f"tasks: {{mood: {{type: classification, path: [encoder], data: {{train: mood.jsonl{data}}}}}}}\n"
+        "training: {epochs: 1, device: cpu}\n"
+    )
+    assert command("train", "mine.yaml")[0] == 0
+
+
+@pytest.mark.parametrize("file", ["null.jsonl", "bare.jsonl"])
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_split_without_labels_is_left_out_with_a_warning(
+    command: Command, place: Path, tiny: Path, split: str, file: str
+) -> None:
+    other = "test" if split == "dev" else "dev"
+    train_on(command, place, tiny, f", {split}: {file}, split: {{{other}: 0.25}}")
+    code, out, err = command("evaluate", "run", "--json")
+    assert (code, err) == (0, f"warning: left out: task mood: no {split} row has a label\n")
+    assert {key.split("/")[2] for key in json.loads(out)["scores"]} == {other}
+
+
+@pytest.mark.parametrize("data", ["", ", test: bare.jsonl", ", dev: null.jsonl"])
+def test_nothing_to_score_is_an_error(command: Command, place: Path, tiny: Path, data: str) -> None:
+    train_on(command, place, tiny, data)
+    code, out, err = command("evaluate", "run")
+    assert (code, out) == (3, "")
+    assert "no data set of the recipe has dev or test rows with labels" in err
+    assert "--data task=file" in err

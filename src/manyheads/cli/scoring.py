@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 
 from manyheads.api import load_recipe
 from manyheads.artefact import Artefact, load_artefact
@@ -20,13 +22,10 @@ from manyheads.types import Record
 
 def evaluate(artefact: Path, data: Sequence[str], as_json: bool) -> None:
     """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`."""
-    wanted = [_pair(text) for text in data]
+    wanted = _pairs(data)
     found = load_artefact(find_artefact(artefact))
     loaded = load_recipe(found.folder / "resolved.yaml")
-    if wanted:
-        records = [r for task, file in wanted for r in rescore_file(found, loaded, task, file)]
-    else:
-        records = _set_aside(found, loaded)
+    records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
     scores = [r for r in records if r.metric != "loss"]
     if as_json:
         print_json({"artefact": str(found.folder), "scores": values_of(scores)})
@@ -42,6 +41,24 @@ def _set_aside(found: Artefact, loaded: Loaded) -> list[Record]:
     scored = {(r.task, r.dataset, r.split) for r in records}
     saved = Journal(found.folder / "records.jsonl").read()
     return [*records, *(r for r in saved if r.metric.endswith(SUFFIX) and (r.task, r.dataset, r.split) in scored)]
+
+
+def _on_files(found: Artefact, loaded: Loaded, wanted: Sequence[tuple[str, str]]) -> list[Record]:
+    """The scores on files. Those of one task that have one name are told apart by their paths, as they were typed."""
+    names = Counter((task, PurePath(file).name) for task, file in wanted)
+    records: list[Record] = []
+    for task, file in wanted:
+        scores = rescore_file(found, loaded, task, file)
+        records += scores if names[task, PurePath(file).name] == 1 else [replace(r, split=file) for r in scores]
+    return records
+
+
+def _pairs(data: Sequence[str]) -> list[tuple[str, str]]:
+    """Tasks with their files. RecipeError for what is none, or is named twice."""
+    twice = [text for text, count in Counter(data).items() if count > 1]
+    if twice:
+        raise RecipeError(*(Problem("the same task and file are named twice", "--data", text) for text in twice))
+    return [_pair(text) for text in data]
 
 
 def _pair(text: str) -> tuple[str, str]:
