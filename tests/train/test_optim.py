@@ -204,7 +204,9 @@ def test_each_layer_has_a_share_of_the_rate_of_the_one_above() -> None:
 
 @given(st.none() | st.floats(1e-6, 1), st.none() | st.floats(1e-6, 1), st.floats(0.1, 1), st.none() | st.floats(1e-6, 1))
 @settings(max_examples=20)
-def test_groups_do_not_depend_on_rates(module: float | None, task: float | None, decay: float, head: float | None) -> None:
+def test_what_has_one_rate_and_one_decay_is_one_group(
+    module: float | None, task: float | None, decay: float, head: float | None
+) -> None:
     modules: dict[str, ModuleBase] = {
         "trunk": PretrainedModule(type="pretrained", name="x", lr=module, layer_decay=decay),
         "top": FeedForwardModule(type="feedforward", width=8, lr=module),
@@ -212,9 +214,11 @@ def test_groups_do_not_depend_on_rates(module: float | None, task: float | None,
     found = model()
     tasks = {"a": RegressionTask(type="regression", lr=task)}
     plain, own = make_optimizer(found, OptimizerSpec()), make_optimizer(found, OptimizerSpec(head_lr=head), modules, tasks)
-    assert [[id(p) for p in g["params"]] for g in plain.param_groups] == [
-        [id(p) for p in g["params"]] for g in own.param_groups
-    ]
+    assert len(plain.param_groups) == 2
+    settings = [(g["peak"], g["weight_decay"]) for g in own.param_groups]
+    assert len(settings) == len(set(settings))
+    every = [{id(p) for g in optimizer.param_groups for p in g["params"]} for optimizer in (plain, own)]
+    assert every[0] == every[1] == {id(p) for p in found.parameters() if p.requires_grad}
 
 
 def test_one_weight_with_two_rates_is_an_error_that_names_both() -> None:

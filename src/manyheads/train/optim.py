@@ -35,19 +35,20 @@ def make_optimizer(
     modules: Mapping[str, ModuleBase] | None = None,
     tasks: Mapping[str, TaskBase] | None = None,
 ) -> Optimizer:
-    """Groups by module, layer and what decays (no biases, norms and other vectors), the same whatever the rates are.
+    """One group for all that has one rate and one decay (none for biases, norms and other vectors): fewer and larger updates.
 
-    `modules` and `tasks` are those of a recipe and may have rates of their own. Each group keeps its peak under `peak`. Raises
-    RecipeError when nothing can be trained, and for a weight that two modules hold with different rates.
+    `modules` and `tasks` are those of a recipe and may have rates of their own. Each group keeps its peak under `peak`.
+    Checkpoints know moments by the parameters' names, so other rates and groups continue from them. Raises RecipeError
+    when nothing can be trained, and for a weight that two modules hold with different rates.
     """
     found = groups_of(model)
     if not found:
         raise RecipeError("nothing can be trained: every parameter is frozen")
-    named = []
+    alike: dict[tuple[float, float], list[nn.Parameter]] = {}
     for group, parameters in found.items():
         peak = _peak(group, spec, modules or {}, tasks or {})
-        decay = spec.weight_decay if group.decays else 0.0
-        named.append({"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay})
+        alike.setdefault((peak, spec.weight_decay if group.decays else 0.0), []).extend(parameters)
+    named = [{"params": those, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), those in alike.items()]
     options = {key: getattr(spec, key) for key in OPTIMIZER_KEYS[spec.name]}
     if options.get("eps", 0) is None:
         del options["eps"]  # torch has its own for each rule
