@@ -103,7 +103,7 @@ def test_class_weights(place: Path, tiny: Path) -> None:
     assert weights(None) is None
     assert weights("balanced") == [3 / (2 * 2), 3 / (2 * 1)]
     assert weights({"up": 3.0}) == [1.0, 3.0]
-    with pytest.raises(WiringError, match="no such label"):
+    with pytest.raises(RecipeError, match="no label is called this; there are 'down', 'up'; found 'upp'; did you mean 'up'"):
         weights({"upp": 3.0})
 
 
@@ -208,6 +208,49 @@ def test_a_metric_that_does_not_fit(place: Path, tiny: Path) -> None:
     task = {"type": "classification", "metric": "span_f1", "data": rows(place / "m.jsonl", *MOODS)}
     with pytest.raises(ManyheadsError, match="span_f1"):
         built(tiny, {"mood": task})
+
+
+def test_numbers_have_no_accuracy(place: Path, tiny: Path) -> None:
+    data = rows(place / "n.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 2})
+    with pytest.raises(RecipeError, match=r"tasks\.stars\.metrics\.1: the metric needs label sets"):
+        built(tiny, {"stars": {"type": "regression", "metrics": ["mse", "accuracy"], "data": data}})
+
+
+def test_what_only_the_data_can_tell_is_told_of_all_tasks_at_once_with_places(place: Path, tiny: Path) -> None:
+    rows(place / "m.jsonl", *MOODS)
+    (place / "recipe.yaml").write_text(
+        f"modules: {{encoder: {{type: pretrained, name: {tiny}}}}}\n"
+        "defaults: {path: [encoder], data: {train: m.jsonl}}\n"
+        "tasks:\n"
+        "  a: {type: classification, metric: pearson}\n"
+        "  b: {type: classification, metrics: [f1, nope, mse]}\n"
+        "  c:\n"
+        "    type: classification\n"
+        "    class_weights: {up: 2, upp: 1, a.b: 3}\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        assemble(load_recipe("recipe.yaml", ["tasks.a.metrics=[rmse]"]))
+    assert [(p.place, p.value) for p in caught.value.problems] == [
+        ("recipe.yaml:4:37", "pearson"),
+        ("override 'tasks.a.metrics=[rmse]'", "rmse"),
+        ("recipe.yaml:5:43", None),
+        ("recipe.yaml:5:49", "mse"),
+        ("recipe.yaml:8:28", "upp"),
+        ("recipe.yaml:8:5", "a.b"),
+    ]
+    assert "no metric is called 'nope'" in caught.value.problems[2].rule
+    assert caught.value.problems[-1].rule.startswith("`tasks.c.class_weights.a.b`: no label is called this")
+
+
+def test_wiring_that_only_the_data_can_tell_has_the_place_of_its_task(place: Path, tiny: Path) -> None:
+    rows(place / "m.jsonl", *MOODS)
+    (place / "recipe.yaml").write_text(
+        f"modules:\n  encoder: {{type: pretrained, name: {tiny}}}\n  mood_head: {{type: feedforward, width: 4}}\n"
+        "tasks:\n  mood: {type: classification, path: [encoder, mood_head], data: {train: m.jsonl}}\n"
+    )
+    with pytest.raises(WiringError) as caught:
+        assemble(load_recipe("recipe.yaml"))
+    assert caught.value.problems[0].place == "recipe.yaml:3:3"
 
 
 def test_unknown_plug_in_option(place: Path, tiny: Path) -> None:

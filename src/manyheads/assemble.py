@@ -17,9 +17,9 @@ from manyheads.data.dataset import TextDataset
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
 from manyheads.encoders import find_encoder
-from manyheads.errors import DataError, Problem, RecipeError, WiringError
+from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
-from manyheads.metrics import Score
+from manyheads.metrics import unfit
 from manyheads.model import Model, ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.trunk import measure_encoder
@@ -32,9 +32,9 @@ from manyheads.text.tokenize import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A recipe, and all that a run needs beside it.
+    """A recipe, and all that a run needs beside it. RecipeErrors of its methods tell file, line and column.
 
-    base               folder that the recipe's file names start from
+    loaded             the recipe, and where its keys stand
     train, dev, test   data sets by name
     rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
     quarantine         data sets whose bad rows the run is to write down
@@ -43,8 +43,7 @@ class Assembly:
     labels             task to how its labels are read
     """
 
-    recipe: Recipe
-    base: Path
+    loaded: Loaded
     blueprint: Blueprint
     train: Mapping[str, TextDataset]
     dev: Mapping[str, TextDataset]
@@ -58,21 +57,31 @@ class Assembly:
     labels: Mapping[str, Any]
     label_hashes: Mapping[str, str]
 
+    @property
+    def recipe(self) -> Recipe:
+        return self.loaded.recipe
+
+    @property
+    def base(self) -> Path:
+        """The folder that the recipe's file names start from."""
+        return self.loaded.path.parent if self.loaded.path else Path()
+
     def build(self) -> Model:
         """The model before its first step: weights fresh from the seed or as they were saved; what is frozen has no gradient.
 
         Raises the errors of `manyheads.nn.weights.load_weights`.
         """
-        model = self.blueprint.build(self.recipe.seed)
-        for name, spec in self.recipe.modules.items():
-            if name not in model.pool:
-                continue
-            if spec.load is not None:
-                load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
-                load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))
-            if spec.freeze:
-                model.pool[name].requires_grad_(False)
-        return model
+        with self.loaded.placed():
+            model = self.blueprint.build(self.recipe.seed)
+            for name, spec in self.recipe.modules.items():
+                if name not in model.pool:
+                    continue
+                if spec.load is not None:
+                    load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
+                    load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))
+                if spec.freeze:
+                    model.pool[name].requires_grad_(False)
+            return model
 
     def stream(self) -> Stream:
         """The rounds of a run, each data set in batches of its own or in those of `training.batch`.
@@ -84,7 +93,8 @@ class Assembly:
         mixture, training = self.recipe.mixture, self.recipe.training
         if mixture.sampling in ("annealed", "unimax") and mixture.over is None and training.steps is None:
             mixture = mixture.model_copy(update={"over": training.epochs})
-        return Stream(lengths, mixture, batches, self.recipe.seed)
+        with self.loaded.placed():
+            return Stream(lengths, mixture, batches, self.recipe.seed)
 
 
 def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
@@ -93,13 +103,13 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     Files are relative to the recipe. Raises RecipeError, WiringError, DataError.
     """
     recipe, base = loaded.recipe, loaded.path.parent if loaded.path else Path()
-    pool = _Pool(recipe, base)
-    found = _prepare(recipe, base)
-    blueprint = _blueprint(recipe, pool, found)
-    by_name = {p.source.name: _encode(p, pool, cache) for p in found}
+    with loaded.placed():
+        pool = _Pool(recipe, base)
+        found = _prepare(recipe, base)
+        blueprint = _blueprint(recipe, pool, found)
+        by_name = {p.source.name: _encode(p, pool, cache) for p in found}
     return Assembly(
-        recipe=recipe,
-        base=base,
+        loaded=loaded,
         blueprint=blueprint,
         train=_split(by_name, "train"),
         dev=_split(by_name, "dev"),
@@ -141,10 +151,18 @@ def _encode(prepared: Prepared, pool: _Pool, cache: Cache | None) -> dict[str, T
 
 
 def _blueprint(recipe: Recipe, pool: _Pool, found: Sequence[Prepared]) -> Blueprint:
-    tasks = {}
+    """All tasks; RecipeError with the problems of all of them."""
+    tasks: dict[str, TaskPlan] = {}
+    errors: list[RecipeError] = []
     for prepared in found:
         for name, task in prepared.source.tasks.items():
-            tasks[name] = _task(name, task, prepared, pool)
+            try:
+                tasks[name] = _task(name, task, prepared, pool)
+            except RecipeError as error:
+                errors.append(error)
+    if errors:
+        kind = WiringError if all(isinstance(error, WiringError) for error in errors) else RecipeError
+        raise kind(*(problem for error in errors for problem in error.problems)) from errors[0]
     ordered = {name: tasks[name] for name in recipe.tasks}
     used = {step.module for plan in ordered.values() for step in plan.path}
     return Blueprint({name: plan for name, plan in pool.plans.items() if name in used}, ordered)
@@ -157,7 +175,8 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
     steps = [Step(s) if isinstance(s, str) else Step(s.module, tuple(s.inputs), s.name or "") for s in task.path]
     port = pool.follow(name, steps)
     made = make_type(name, kind, options)
-    _check_metrics(name, task, made)
+    if wrong := [*_unknown_weights(name, task, made), *_unfit_metrics(name, task, made)]:
+        raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(pool.add(f"{task.pool}_pool", ModulePlan("pool", {"how": task.pool}))))
         port = Port("vector", port.width)
@@ -175,12 +194,19 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
     )
 
 
-def _check_metrics(name: str, task: TaskBase, made: TaskType) -> None:
-    """An unknown metric, or one that the task cannot have, is found before training."""
-    try:
-        Score([task.metric or made.metric, *task.metrics], made.labels, made.scheme)
-    except RecipeError as error:
-        raise RecipeError(*(replace(p, place=p.place or f"tasks.{name}.metrics") for p in error.problems)) from error
+def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
+    """Unknown metrics and those that the task cannot have, found before training; a plug-in's items are seen later."""
+    sample = ([0.0], [0.0]) if isinstance(task, RegressionTask) else ()
+    return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
+
+
+def _unknown_weights(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
+    """Weights of labels that are not there, where the labels come from the rows."""
+    weights = getattr(task, "class_weights", None)
+    given = weights if isinstance(weights, dict) else {}
+    rule = f"no label is called this; there are {listed(made.labels)}"
+    unknown = [label for label in given if label not in made.labels]
+    return [Problem(rule, f"tasks.{name}.class_weights.{label}", label, nearest(label, made.labels)) for label in unknown]
 
 
 def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) -> str:
@@ -219,10 +245,6 @@ def _class_weights(task: ClassificationTask, prepared: Prepared, name: str, labe
         targets = [prepared.targets[name].target(row) for row in prepared.rows["train"]]
         known = [t for t in targets if t is not None]
         return [len(known) / (len(labels) * max(known.count(i), 1)) for i in range(len(labels))]
-    unknown = [label for label in task.class_weights if label not in labels]
-    if unknown:
-        problems = [Problem("no such label", f"tasks.{name}.class_weights", label) for label in unknown]
-        raise WiringError(*problems)
     return [task.class_weights.get(label, 1.0) for label in labels]
 
 

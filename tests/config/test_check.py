@@ -32,6 +32,14 @@ def recipe(**changes: object) -> dict:
     return found
 
 
+def test_some_task_must_count() -> None:
+    assert problems(tasks__mood__weight=0, tasks__size__weight=0.0) == [
+        "tasks.mood.weight: all tasks have the weight 0, so nothing would be learned; found '0'"
+    ]
+    recipe_from(recipe(tasks__mood__weight=0))
+    assert len(problems(tasks__mood__weight=0, tasks__size__weight=-1)) == 1
+
+
 def problems(plugins: dict[str, set[str]] | None = None, **changes: object) -> list[str]:
     with pytest.raises(RecipeError) as caught:
         recipe_from(recipe(**changes), plugins)

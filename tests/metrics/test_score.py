@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads.errors import DataError, RecipeError
-from manyheads.metrics import METRICS, Score
+from manyheads.metrics import METRICS, Score, unfit
 
 LABELS = ("a", "b", "c")
 TAGS = ("O", "B-X", "I-X")
@@ -194,9 +194,25 @@ class TestRefused:
         score.add(gold, gold)
         with pytest.raises(RecipeError, match=words) as caught:
             score.compute()
-        fitting = str(caught.value.problems[-1])
+        fitting = caught.value.problems[0].remedy
         assert fitting.startswith("metrics that fit: ")
         assert f"'{name}'" not in fitting
+
+    def test_ids_that_have_probabilities_are_no_numbers(self):
+        score = Score(["pearson"])
+        score.add([0, 1], [1, 1])
+        score.check()
+        score = Score(["pearson"])
+        score.add([0, 1], [1, 1], [[0.1, 0.9], [0.2, 0.8]])
+        with pytest.raises(RecipeError, match="needs numbers"):
+            score.check()
+
+    def test_what_is_unfit_of_a_task_is_told_at_its_keys(self):
+        found = unfit("t", "f1", ["nope", "accuracy", "mse"], ["a", "b"], "none")
+        assert [p.place for p in found] == ["tasks.t.metrics.0", "tasks.t.metrics.2"]
+        assert unfit("t", "mse", ["accuracy"], (), "none") == []
+        [problem] = unfit("t", "mse", ["accuracy"], (), "none", ([0.5], [0.1]))
+        assert (problem.place, problem.value) == ("tasks.t.metrics.0", "accuracy")
 
     def test_what_fits_fits_all_metrics_of_its_kind(self):
         assert {METRICS[name].needs for name in NUMBERS} == {"numbers"}

@@ -81,7 +81,7 @@ def test_the_selecting_task_must_have_dev_rows(recipe: Path) -> None:
     assert len(advice(recipe, "training.select=mood")) == 1
     with pytest.raises(RecipeError) as caught:
         advice(recipe, "training.select=names")
-    assert (caught.value.problems[0].place, caught.value.problems[0].value) == ("training.select", "names")
+    assert caught.value.problems[0].place == "override 'training.select=names'"
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,43 @@ def test_steps_that_the_run_does_not_reach(recipe: Path, override: str, told: st
 
 def test_steps_that_the_run_reaches(recipe: Path) -> None:
     assert advice(recipe, "training.steps=6", "modules.encoder.unfreeze_at=2", "modules.encoder.freeze_at=5") == ()
+
+
+def test_labels_that_are_most_likely_one(recipe: Path) -> None:
+    rows = "".join(f"the film,{label}\n" for label in ("x", "y", "X", "x ", "z") for _ in range(6))
+    (recipe.parent / "mood.csv").write_text("text,label\n" + rows)
+    [text] = advice(recipe)
+    assert text.startswith("mood: the labels 'X', 'x', 'x ' differ only in case, space or Unicode form")
+
+
+def test_very_many_such_labels_are_counted(recipe: Path) -> None:
+    rows = "".join(f"the film,{label}{number}\n" for number in range(9) for label in "xX" for _ in range(9))
+    (recipe.parent / "mood.csv").write_text("text,label\n" + rows)
+    found = [text for text in advice(recipe) if text.startswith("mood: ")]
+    assert len(found) == 6
+    assert found[-1] == "mood: and 4 more such groups of labels"
+
+
+def test_a_warm_up_that_outlasts_the_run_and_a_selection_without_rows(recipe: Path) -> None:
+    without_dev(recipe, "names")
+    settings = ["training.schedule.warmup=1e9", "training.select=names"]
+    with pytest.raises(RecipeError) as caught:
+        advice(recipe, *settings)
+    assert [(p.place, p.value) for p in caught.value.problems] == [
+        ("override 'training.select=names'", "names"),
+        ("override 'training.schedule.warmup=1e9'", "1e+09"),
+    ]
+
+
+def test_a_patience_that_nothing_can_spend(recipe: Path) -> None:
+    without_dev(recipe, "names")
+    assert advice(recipe, "tasks.names.patience=1", "tasks.mood.patience=1")[1:] == (
+        "tasks.names.patience: it has no effect, since the task has no labelled dev rows",
+    )
+    for task in ("mood", "likeness"):
+        without_dev(recipe, task)
+    assert [text.partition(":")[0] for text in advice(recipe, "tasks.mood.patience=1", "training.patience=2")] == [
+        "no task has labelled dev rows",
+        "tasks.mood.patience",
+        "training.patience",
+    ]

@@ -29,6 +29,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_task_data(name, task, root, formats))
         findings.extend(_length(name, task, recipe))
         findings.extend(_labels(name, task))
+    findings.extend(_weights(recipe, root))
     return findings
 
 
@@ -176,6 +177,13 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
             yield _absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
     if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
+
+
+def _weights(recipe: Recipe, root: Node) -> Iterator[Finding]:
+    """At least one task must count; one whose entry has mistakes may."""
+    names = _names(root, "tasks")
+    if names and all(name in recipe.tasks and not recipe.tasks[name].weight for name in names):
+        yield Finding(("tasks", names[0], "weight"), "all tasks have the weight 0, so nothing would be learned", "0")
 
 
 # mixture and training -----------------------------------------------------------------------------------------------

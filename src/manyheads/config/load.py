@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +52,14 @@ class Loaded:
         """
         node = self.root.find(path)
         return "not given" if node is None else f"{node.given} {node.place}".strip()
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """A RecipeError from inside, of rules that need the data, tells where its dotted keys stand in the file."""
+        try:
+            yield
+        except RecipeError as error:
+            raise type(error)(*(_placed(problem, self.root) for problem in error.problems)) from error
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Loaded:
@@ -116,6 +125,22 @@ def _resolved(root: Node, plugins: Plugins) -> tuple[Node, Recipe, tuple[str, ..
     if findings or recipe is None:
         _refuse(findings, root)
     return typed, recipe, (*warnings, *warnings_of(recipe, typed))
+
+
+def _placed(problem: Problem, root: Node) -> Problem:
+    """The problem at the place of its key, or of the deepest section on the way that is given; else as it is."""
+    *parts, last = re.sub(r"\[(\d+)\]", r".\1", problem.place).split(".")
+    node, depth = root, 0
+    for part in (*parts, last):
+        inner = node.child(int(part) if isinstance(node.value, list) and part.isdecimal() else part)
+        if inner is None:
+            break
+        node, depth = inner, depth + 1
+    if depth > len(parts):
+        return replace(problem, place=node.key if problem.value == last and node.key else node.place)
+    if depth < 2 or problem.place.startswith(node.place):
+        return problem  # no key of the recipe, or a recipe of plain values, whose places are dotted keys
+    return replace(problem, place=node.key or node.place, rule=f"`{problem.place}`: {problem.rule}")
 
 
 def _validated(root: Node) -> tuple[Recipe | None, list[Finding], Node]:

@@ -11,6 +11,6 @@ A metric of your own joins by the decorator `metric`, or as a `Metric` under the
 
 from manyheads.metrics import classification, regression, spans  # noqa: F401  # importing them fills the registry
 from manyheads.metrics.metric import METRICS, Metric, Undefined, better, metric
-from manyheads.metrics.score import Score
+from manyheads.metrics.score import Score, unfit
 
-__all__ = ["METRICS", "Metric", "Score", "Undefined", "better", "metric"]
+__all__ = ["METRICS", "Metric", "Score", "Undefined", "better", "metric", "unfit"]

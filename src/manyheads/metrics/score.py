@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,17 +70,20 @@ class Score:
             raise ValueError("only scores of the same metrics, labels and scheme merge")
         self.add(other.gold, other.predicted, other.probabilities or None)
 
+    def check(self) -> None:
+        """RecipeError when the items are of a kind that a metric cannot score."""
+        if self.gold:
+            _check_fit([METRICS[name] for name in self.metrics], self._kinds())
+
     def compute(self) -> dict[str, float]:
         """Metric to value, NaN where it is undefined; `undefined` then holds the reason.
 
         Raises RecipeError when the items are of a kind that a metric cannot score.
         """
-        chosen = [METRICS[name] for name in self.metrics]
-        if self.gold:
-            _check_fit(chosen, self._kinds())
+        self.check()
         values: dict[str, float] = {}
         self.undefined = {}
-        for metric in chosen:
+        for metric in (METRICS[name] for name in self.metrics):
             for key, value in self._value(metric).items():
                 if key in values:
                     raise RecipeError(Problem("two metrics give a value of the same name", value=key))
@@ -137,7 +141,7 @@ class Score:
         return {"labels", "label_sets", "probabilities", "numbers"}
 
     def _kinds(self) -> set[Need]:
-        """What the items are. Whole numbers without a schema may be ids of labels as well as numbers."""
+        """What the items are. Whole numbers without a schema or probabilities may be ids of labels as well as numbers."""
         first = next((item for item in self.gold if item is not None), None)
         if isinstance(first, float):
             kinds: set[Need] = {"numbers"}
@@ -147,10 +151,10 @@ class Score:
             kinds = {"labels", "label_sets"}
         if isinstance(first, list):
             return kinds | {"tags"}
-        if isinstance(first, int):
-            kinds |= {"numbers"}
         if self.probabilities:
             kinds |= {"probabilities"}
+        elif isinstance(first, int):
+            kinds |= {"numbers"}
         return self._possible() if first is None else kinds
 
 
@@ -158,5 +162,25 @@ def _check_fit(metrics: Iterable[Metric], kinds: set[Need]) -> None:
     strange = [m for m in metrics if m.needs not in kinds]
     if strange:
         rule = "the metric needs {}, which this task does not give"
-        fitting = Problem("metrics that fit: " + listed(name for name in METRICS if METRICS[name].needs in kinds))
-        raise RecipeError(*(Problem(rule.format(m.needs.replace("_", " ")), value=m.name) for m in strange), fitting)
+        fitting = "metrics that fit: " + listed(name for name in METRICS if METRICS[name].needs in kinds)
+        raise RecipeError(*(Problem(rule.format(m.needs.replace("_", " ")), value=m.name, remedy=fitting) for m in strange))
+
+
+def unfit(
+    task: str, metric: str, metrics: Sequence[str], labels: Sequence[Any], scheme: str, sample: Sequence[Any] = ()
+) -> list[Problem]:
+    """What is wrong with a task's metrics, each at its key: unknown ones, and those that its labels cannot have.
+
+    `sample`, where there is one, is what the task gives to `Score.add`.
+    """
+    problems: list[Problem] = []
+    places = {f"tasks.{task}.metric": metric, **{f"tasks.{task}.metrics.{i}": name for i, name in enumerate(metrics)}}
+    for place, name in places.items():
+        try:
+            score = Score([name], labels, scheme)
+            if sample:
+                score.add(*sample)
+            score.check()
+        except RecipeError as error:
+            problems += [replace(problem, place=place) for problem in error.problems]
+    return problems

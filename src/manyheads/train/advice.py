@@ -6,21 +6,52 @@ from itertools import islice
 
 from manyheads.assemble import Assembly
 from manyheads.config.recipe import Recipe
+from manyheads.config.spec.training import ScheduleSpec
+from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import Problem, RecipeError, shown
+from manyheads.errors import Problem, RecipeError, listed, shown
 from manyheads.train.loop import rounds_in, steps_in
+
+_SHOWN = 5  # groups of like labels that are told of a task
 
 
 def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...]:
-    """Sentences for warnings. RecipeError where `training.select` names a task that has no dev rows to select by."""
+    """Sentences for warnings.
+
+    RecipeError where `training.select` names a task that has no dev rows to select by, or the warm-up outlasts the run.
+    """
+    steps = steps_in(stream, recipe.training)
+    with assembly.loaded.placed():
+        if wrong := [*_undecided(recipe, assembly), *long_warmup(recipe.training.schedule, steps)]:
+            raise RecipeError(*wrong)
     told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
     for name, cut in assembly.cut.items():
         if cut:
             share = cut / max(assembly.rows[name]["train"], 1)
             told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
-    told += _late(recipe, steps_in(stream, recipe.training))
-    return (*told, *_untested(assembly), *_unjudged(recipe, assembly))
+    told += _late(recipe, steps)
+    return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly))
+
+
+def long_warmup(schedule: ScheduleSpec, steps: int) -> list[Problem]:
+    """What is wrong with a warm-up that is longer than a run of so many steps."""
+    if schedule.warmup < 1 or schedule.warmup <= steps:
+        return []
+    rule = f"the warm-up is longer than the run, which has {steps} steps"
+    return [Problem(rule, "training.schedule.warmup", f"{schedule.warmup:g}")]
+
+
+def _twins(assembly: Assembly) -> list[str]:
+    """Labels of one task that are most likely one label, spelled in several ways."""
+    told = []
+    for task, target in assembly.labels.items():
+        groups = LabelMap.from_json(target["labels"]).variants() if target.get("labels") else []
+        alike = "differ only in case, space or Unicode form; if they are one label, spell them alike"
+        told += [f"{task}: the labels {listed(group)} {alike}" for group in groups[:_SHOWN]]
+        if len(groups) > _SHOWN:
+            told.append(f"{task}: and {len(groups) - _SHOWN} more such groups of labels")
+    return told
 
 
 def _untrained(recipe: Recipe, stream: Stream) -> list[str]:
@@ -56,14 +87,28 @@ def _untested(assembly: Assembly) -> list[str]:
     return [f"{t}: no test row has a label in column {shown(assembly.labels[t]['column'])}, so none is scored" for t in bare]
 
 
-def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:
+def _without_dev(recipe: Recipe, assembly: Assembly) -> list[str]:
+    """Tasks that no dev row has a label for."""
     judged = {t for data in assembly.dev.values() for t in data.tasks if data.items(t).any()}
-    without = [task for task in recipe.tasks if task not in judged]
+    return [task for task in recipe.tasks if task not in judged]
+
+
+def _undecided(recipe: Recipe, assembly: Assembly) -> list[Problem]:
     select = recipe.training.select
-    if select in without:
-        rule = "the task that chooses the best step has no labelled dev rows"
-        remedy = "give it `dev` files or `split: {dev: 0.1}`, or select by another task"
-        raise RecipeError(Problem(rule, "training.select", select, remedy=remedy))
-    if not judged:
-        return ["no task has labelled dev rows: nothing chooses the best step, and the last one is kept"]
-    return [f"{task}: no labelled dev rows, so it has no say in which step is the best" for task in without]
+    if select not in _without_dev(recipe, assembly):
+        return []
+    rule = "the task that chooses the best step has no labelled dev rows"
+    remedy = "give it `dev` files or `split: {dev: 0.1}`, or select by another task"
+    return [Problem(rule, "training.select", select, remedy=remedy)]
+
+
+def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:
+    """Tasks that have no say in which step is the best, and what they then have in vain."""
+    without = _without_dev(recipe, assembly)
+    idle = [f"tasks.{t}.patience" for t in without if recipe.tasks[t].patience is not None]
+    if len(without) < len(recipe.tasks):
+        told = [f"{task}: no labelled dev rows, so it has no say in which step is the best" for task in without]
+        return [*told, *(f"{key}: it has no effect, since the task has no labelled dev rows" for key in idle)]
+    idle += [f"training.{key}" for key in ("patience", "plateau") if getattr(recipe.training, key) is not None]
+    told = ["no task has labelled dev rows: nothing chooses the best step, and the last one is kept"]
+    return [*told, *(f"{key}: it has no effect, since no task has labelled dev rows" for key in idle)]
