@@ -11,7 +11,7 @@ import pytest
 
 from manyheads.config.recipe import Recipe
 from manyheads.errors import DataError, RecipeError
-from manyheads.facts import RATES, SAFE, changed_rates, check_same, environment, fingerprint
+from manyheads.facts import RATES, SAFE, changed, check_same, environment, fingerprint
 
 FOLDER = Path("runs/x")
 
@@ -69,8 +69,8 @@ def test_rates_may_change_and_are_told(then: dict[str, Any], rate: str) -> None:
     key = rate.replace("<name>", {"modules": "e", "tasks": "mood"}.get(rate.partition(".")[0], ""))
     now = put(then, f"recipe.{key}", 0.125)
     assert check_same(now, then, FOLDER) == ()
-    assert changed_rates(then, then) == ()
-    [told] = changed_rates(now, then)
+    assert changed(then, then, RATES) == ()
+    [told] = changed(now, then, RATES)
     assert told.startswith(f"{key} was ")
     assert told.endswith(" and is 0.125")
 

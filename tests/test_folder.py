@@ -433,7 +433,7 @@ def test_without_locks_folders_are_saved_and_nothing_is_swept(tmp_path: Path, mo
 
 
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, calls = module._lock, []
+    lock, calls = module.lock_on, []
 
     def late(folder: Path) -> int:
         calls.append(folder)
@@ -445,7 +445,7 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(tmp_path: Path,
             return descriptor
         return lock(folder)
 
-    monkeypatch.setattr(module, "_lock", late)
+    monkeypatch.setattr(module, "lock_on", late)
     assert content(save(tmp_path / "thing")) == FILES
     assert len(calls) == 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manyheads.errors import ResourceError
+from manyheads.errors import ArtefactError, ResourceError
 from manyheads.journal import Clock, Journal, dumps, number
 from manyheads.types import Record
 
@@ -69,6 +69,51 @@ def test_half_a_line_is_forgotten(journal: Journal) -> None:
     assert len(Journal(journal.path).read()) == 2
     Journal(journal.path).rewind(2)
     assert journal.path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[1]",
+        "null",
+        "[" * 100_000,
+        '{"step": 1, "task": "a", "dataset": "b", "split": "dev", "metric": "loss"}',
+        '{"step": 1, "task": "a", "dataset": "b", "split": "dev", "metric": "loss", "value": 1, "more": 2}',
+        '{"step": "1", "task": "a", "dataset": "b", "split": "dev", "metric": "loss", "value": 1}',
+        '{"step": 1, "task": "a", "dataset": "b", "split": "dev", "metric": "loss", "value": true}',
+        '{"step": 1, "task": null, "dataset": "b", "split": "dev", "metric": "loss", "value": 1}',
+    ],
+    ids=lambda line: line[-30:],
+)
+def test_a_line_that_is_no_record_is_named(journal: Journal, line: str) -> None:
+    journal.add([record(1)])
+    with journal.path.open("a") as file:
+        file.write(line + "\n")
+    for read in (journal.read, lambda: journal.rewind(2)):
+        with pytest.raises(ArtefactError, match="is no record") as caught:
+            read()
+        assert caught.value.problems[0].place == f"{journal.path}:2"
+    journal.rewind(1)  # what is cut off need not be one
+    assert journal.read() == [record(1)]
+
+
+def test_bytes_that_are_no_text_are_no_record(journal: Journal) -> None:
+    journal.path.write_bytes(b"\xff\n")
+    with pytest.raises(ArtefactError, match="is no record"):
+        journal.read()
+
+
+def test_records_come_back_from_a_copy(journal: Journal, tmp_path: Path) -> None:
+    journal.add([record(1), record(2)])
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(journal.path.read_bytes())
+    assert not journal.restore(copy)
+    for damage in (lambda: journal.path.unlink(), lambda: journal.path.write_text("{}\n")):
+        damage()
+        assert journal.restore(copy)
+        assert journal.path.read_bytes() == copy.read_bytes()
 
 
 def test_lost_lines_are_a_warning(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:

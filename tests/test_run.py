@@ -14,9 +14,10 @@ import torch
 
 from manyheads import failpoints
 from manyheads.api import load_recipe
-from manyheads.errors import DataError, Interrupted, NumericsError, RecipeError, ResourceError
+from manyheads.errors import ArtefactError, DataError, Interrupted, NumericsError, RecipeError, ResourceError
 from manyheads.folder import verify
 from manyheads.run import run
+from manyheads.task.base import Task
 from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.loop import Progress
 
@@ -109,7 +110,7 @@ def test_records_hold_every_score_of_every_task(trained: Path) -> None:
     wanted |= {(t, "train", "loss") for t in metrics}
     wanted |= {(t, s, f"{m}@majority") for t, names in metrics.items() for s in ("dev", "test") for m in names}
     wanted |= {("*", "train", m) for m in ("batches", "rows", "tokens", "passes", "asked_share")}
-    wanted |= {("*", "train", f"share_{m}") for m in ("batches", "rows", "tokens", "loss")}
+    wanted |= {("*", "train", f"share_{m}") for m in ("batches", "rows", "tokens", "loss", "norm")}
     assert found == wanted
 
 
@@ -232,6 +233,90 @@ def test_a_damaged_artefact_is_made_again(recipe: Path, trained: Path, damage: s
     assert damage in started.warnings[0]
     verify(finished.artefact, kind="artefact")
     assert weights(recipe.parent / "run") == weights(trained / "run")
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "config.json", "model.safetensors"])
+def test_an_artefact_without_one_of_its_files_is_moved_aside_and_made_again(recipe: Path, trained: Path, lost: str) -> None:
+    finish(recipe)
+    artefact = recipe.parent / "run" / "artefact"
+    (artefact / lost).unlink()
+    (artefact / "README.md").write_text("my own words")
+    started, *_ = run(load_recipe(recipe))
+    assert isinstance(started, Started)
+    assert "written again" in started.warnings[0]
+    verify(artefact, kind="artefact")
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+    assert (recipe.parent / "run" / "artefact.damaged-1" / "README.md").read_text() == "my own words"
+
+
+def test_a_folder_that_is_no_artefact_stays_and_is_told_as_such(recipe: Path) -> None:
+    finish(recipe)
+    artefact = recipe.parent / "run" / "artefact"
+    shutil.rmtree(artefact)
+    artefact.mkdir()
+    (artefact / "notes.txt").write_text("mine")
+    walk = run(load_recipe(recipe))
+    started = next(walk)
+    assert isinstance(started, Started)
+    assert list(started.warnings) == []
+    with pytest.raises(ResourceError, match="in the way"):
+        list(walk)
+    assert (artefact / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"step": 1, "ta\n'], ids=["lost", "empty", "broken"])
+def test_lost_records_of_a_finished_run_come_back_from_the_artefact(recipe: Path, trained: Path, content: bytes | None) -> None:
+    finish(recipe)
+    file = recipe.parent / "run" / "records.jsonl"
+    file.unlink() if content is None else file.write_bytes(content)
+    started, finished = run(load_recipe(recipe))
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert started.complete
+    assert list(started.warnings) == [f"{Path('run', 'records.jsonl')} was lost or changed, and is the artefact's again"]
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+    assert finished.best == finished.records[-1].step
+
+
+def test_a_broken_record_of_a_run_that_goes_on_is_told_before_it_does(recipe: Path) -> None:
+    steps(recipe, 12)
+    file = recipe.parent / "run" / "records.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([lines[0], lines[1][:9] + "\n", *lines[2:]]))
+    with pytest.raises(ArtefactError, match=r"records\.jsonl:2: is no record"):
+        next(run(load_recipe(recipe, [OFTEN])))
+    file.write_text("".join([lines[0], *lines[2:]]))
+    assert finish(recipe, OFTEN).step == 20
+
+
+def test_an_older_releases_checkpoint_is_told_as_such(recipe: Path) -> None:
+    from manyheads.folder import writing
+
+    steps(recipe, 2)
+    newest = max((recipe.parent / "run" / "checkpoints").iterdir())
+    files = {p.name: p.read_bytes() for p in newest.iterdir() if p.name != "manifest.json"}
+    data = json.loads(files["state.json"])
+    del data["state"]["plateau"], data["state"]["ledger"]
+    with writing(newest, kind="checkpoint") as folder:
+        for name, content in {**files, "state.json": json.dumps(data).encode()}.items():
+            (folder / name).write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"step-00000002/state\.json: cannot be used: KeyError: 'ledger'"):
+        next(run(load_recipe(recipe, [OFTEN])))
+
+
+def test_a_second_run_into_the_same_folder_is_refused(recipe: Path, trained: Path) -> None:
+    first = run(load_recipe(recipe, [OFTEN]))
+    while not isinstance(next(first), Saved):
+        pass
+    with pytest.raises(ResourceError) as caught:
+        next(run(load_recipe(recipe, [OFTEN])))
+    assert caught.value.problems[0].place == "run"
+    assert "another process trains into this folder" in str(caught.value)
+    finish(recipe, "output=other")
+    *_, last = first
+    assert isinstance(last, Finished)
+    assert weights(recipe.parent / "run") == weights(trained / "run")
+    assert finish(recipe, OFTEN).why == "done"  # and the folder is free again
 
 
 def test_a_lost_best_checkpoint_is_a_warning(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -363,6 +448,35 @@ def test_a_rate_may_be_lowered_on_the_way_and_that_is_kept_on_record(recipe: Pat
     assert json.loads((recipe.parent / "run" / "run.json").read_text())["changes"] == changes
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.optimizer.lr=1e-4", "training.optimizer.lr was 0.005 and is 0.0001"),
+        ("training.patience=7", "training.patience was nothing and is 7"),
+        ("training.checkpoint.keep=9", None),
+    ],
+)
+def test_a_complete_run_takes_no_change_over(recipe: Path, override: str, told: str | None) -> None:
+    finish(recipe)
+    folder = recipe.parent / "run"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for _ in range(2):
+        started, finished = run(load_recipe(recipe, [override]))
+        assert isinstance(started, Started)
+        assert isinstance(finished, Finished)
+        assert finished.why == "done"
+        assert list(started.warnings) == ([f"{told}: the run is complete and takes nothing over"] if told else [])
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_a_complete_run_does_not_go_on_with_other_threads(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(recipe)
+    monkeypatch.setattr("manyheads.facts.torch.get_num_threads", lambda: 99)
+    started, _ = run(load_recipe(recipe))
+    assert isinstance(started, Started)
+    assert list(started.warnings) == []
+
+
 def test_changed_data_are_refused_with_both_hashes(recipe: Path) -> None:
     steps(recipe, 2)
     before = hashlib.sha256((recipe.parent / "mood.csv").read_bytes()).hexdigest()
@@ -394,20 +508,48 @@ def test_problems_of_all_data_sets_are_told_at_once(recipe: Path) -> None:
 # numbers and disks ------------------------------------------------------------------------------------------------------
 
 
+def spoil(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """After so many steps, losses are no numbers."""
+    real, calls = Task.loss_sum, 0
+
+    def loss_sum(self: Task, scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        loss = real(self, scores, target)
+        calls += loss.requires_grad
+        return loss * (torch.nan if calls > after else 1)
+
+    monkeypatch.setattr(Task, "loss_sum", loss_sum)
+
+
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps(recipe, 3)
-    from manyheads.nn import heads
-
-    real = heads.RowHead.forward
-    monkeypatch.setattr(heads.RowHead, "forward", lambda self, vector: real(self, vector) * torch.nan)
+    spoil(monkeypatch, after=3)
     with pytest.raises(NumericsError) as caught:
-        list(run(load_recipe(recipe, [OFTEN])))
+        list(run(load_recipe(recipe, ["training.checkpoint.every_steps=99"])))
     text = str(caught.value)
-    assert "step-0000000" in text
-    assert "last good checkpoint" in text
+    assert "the last good checkpoint is run/checkpoints/step-00000003" in text
+    assert "run the same command again" in text
     assert "mood.csv:" in text or "pairs.jsonl:" in text
     journal = recipe.parent / "run" / "records.jsonl"
     assert not journal.exists() or "NaN" not in journal.read_text()
+
+
+def test_a_checkpoint_whose_weights_give_no_number_is_told_as_ruined(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the rate was far too high: the same command, at any rate, meets the same weights and the same rows."""
+    steps(recipe, 3)
+    spoil(monkeypatch, after=0)
+    told = []
+    for _ in range(2):
+        with pytest.raises(NumericsError) as caught:
+            list(run(load_recipe(recipe, [OFTEN, "training.optimizer.lr=1e-9"])))
+        told.append(caught.value.problems[-1])
+        assert "run the same command again" not in str(caught.value)
+        assert "last good checkpoint" not in str(caught.value)
+        newest = max((recipe.parent / "run" / "checkpoints").iterdir())
+        assert str(Path("run", "checkpoints", newest.name)) in told[-1].rule
+        shutil.rmtree(newest)
+    assert "the run then continues from run/checkpoints/step-0000000" in told[0].remedy
+    assert told[1].remedy == "lower `training.optimizer.lr` or `training.clip`, and name another `output`"
 
 
 def test_a_full_disk_in_the_middle_is_survived(recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,6 +579,22 @@ def test_patience_of_the_whole_stops_the_run(recipe: Path) -> None:
     assert finished.step < 300
     assert finished.best < finished.step
     assert finish(recipe, *settings).why == "done"
+
+
+@pytest.mark.parametrize("more", ["3", "null"])
+def test_a_run_with_more_patience_than_it_stopped_with_goes_on(recipe: Path, more: str) -> None:
+    settings = ["training.epochs=8", "training.evaluate_every=2"]
+    short = finish(recipe, *settings, "training.patience=1")
+    assert short.why == "patience"
+    events = list(run(load_recipe(recipe, [*settings, f"training.patience={more}"])))
+    started, long = events[0], events[-1]
+    assert isinstance(started, Started)
+    assert isinstance(long, Finished)
+    assert (started.resumed, started.complete) == (short.step, False)
+    assert long.step > short.step
+    whole = finish(recipe, *settings, f"training.patience={more}", "output=whole")
+    assert (whole.step, whole.why) == (long.step, long.why)
+    assert weights(recipe.parent / "whole") == weights(recipe.parent / "run")
 
 
 def test_a_task_without_patience_leaves_the_mixture(recipe: Path) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +22,15 @@ from transformers.utils import logging
 
 from manyheads.blueprint import Blueprint, ModulePlan
 from manyheads.encoders import FILES
-from manyheads.errors import ArtefactError, Problem, listed
-from manyheads.folder import read_json, verify, writing
-from manyheads.model import Model
+from manyheads.errors import ArtefactError, ManyheadsError, MissingExtraError, Problem, listed
+from manyheads.folder import MANIFEST, read_json, set_aside, verify, writing
+from manyheads.model import Model, ports_of
 from manyheads.nn.trunk import Trunk
 from manyheads.text.tokenize import Tokenizer
 
 KIND = "artefact"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+RECORDS, LABELS, DATA, RESOLVED = "records.jsonl", "labels.json", "data.json", "resolved.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,12 @@ class Artefact:
 
 
 def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mapping[str, str]) -> Path:
-    """Write the folder whole, or not at all. `texts` are further files by name, such as the recipe and the card."""
+    """Write the folder whole, or not at all. `texts` are further files by name, such as the recipe and the card.
+
+    An artefact that is damaged is moved aside first, to `<target>.damaged-<n>`.
+    """
+    if is_ours(target):
+        set_aside(target, KIND)
     with writing(target, kind=KIND) as folder:
         plans = dict(blueprint.modules)
         for name, module in model.pool.items():
@@ -61,20 +68,57 @@ def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mappi
 def load_artefact(folder: Path | str) -> Artefact:
     """The model in a folder, after every file was checked against the manifest.
 
-    Raises ArtefactError naming what is missing, changed, of another format, or not a number.
+    Raises ArtefactError naming what is missing, changed, of another format, not a number, or does not fit the rest.
     """
     folder = Path(folder)
     verify(folder, kind=KIND)
-    blueprint = Blueprint.from_json(read_json(folder / CONFIG))
-    trunks = [name for name, plan in blueprint.modules.items() if plan.type == "pretrained"]
-    blueprint = replace(blueprint, modules={name: _placed(folder, name, plan) for name, plan in blueprint.modules.items()})
-    model = blueprint.build()
-    _restore(model, load_file(folder / WEIGHTS))
+    with reading(folder / CONFIG):
+        blueprint = Blueprint.from_json(read_json(folder / CONFIG))
+        trunks = [name for name, plan in blueprint.modules.items() if plan.type == "pretrained"]
+        blueprint = replace(blueprint, modules={n: _placed(folder, n, plan) for n, plan in blueprint.modules.items()})
+        model = blueprint.build()
+        _check_heads(model, folder / CONFIG)
+    with reading(folder / WEIGHTS):
+        _restore(model, load_file(folder / WEIGHTS))
     broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
     if broken:
         raise ArtefactError(Problem(f"weights are not finite: {listed(broken[:5])}", str(folder)))
     model.eval()
     return Artefact(folder, model, blueprint, {name: Tokenizer.load(folder / name) for name in trunks})
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is, or was before it was damaged, an artefact; any other one stays as it is."""
+    return any((folder / name).is_file() for name in (MANIFEST, CONFIG, WEIGHTS))
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Inside, whatever the content of a saved file makes its reader raise becomes an ArtefactError with the file's name.
+
+    A manifest says that the bytes are as they were written, not that they fit together: it may have been written anew.
+    """
+    try:
+        yield
+    except (ArtefactError, MissingExtraError, MemoryError):
+        raise
+    except ManyheadsError as error:
+        raise ArtefactError(*(replace(p, place=f"{file}: {p.place}".removesuffix(": ")) for p in error.problems)) from error
+    except FileNotFoundError as error:
+        raise ArtefactError(Problem("the file is missing", str(error.filename or file))) from error
+    except Exception as error:  # of a plug-in's module, or torch's, or Python's
+        raise ArtefactError(Problem(f"cannot be used: {type(error).__name__}: {error}", str(file))) from error
+
+
+def _check_heads(model: Model, file: Path) -> None:
+    """ArtefactError for each task whose head has not one score for each of its labels."""
+    problems = []
+    for name, task in model.tasks.items():
+        width = ports_of(model.pool[task.steps[-1].module]).gives.width
+        if width not in (None, task.type.outputs):
+            problems.append(Problem(f"task {name!r} wants {task.type.outputs} scores, and its head gives {width}", str(file)))
+    if problems:
+        raise ArtefactError(*problems)
 
 
 def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:

@@ -17,7 +17,8 @@ import torch
 from manyheads.config.recipe import Recipe
 from manyheads.errors import DataError, Problem, RecipeError
 
-SAFE = ("output", "training.checkpoint", "training.patience", "training.threads", "training.device")
+PATIENCE = "training.patience"
+SAFE = ("output", "training.checkpoint", PATIENCE, "training.threads", "training.device")
 """Keys that may differ when a run continues; all others change what the steps already taken meant."""
 RATES = (
     "training.optimizer.lr",
@@ -58,9 +59,9 @@ def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) ->
         remedy = f"name another `output` for a new run; only these keys may change: {', '.join((*SAFE, *RATES))}"
         problems = [Problem(f"the run in {folder} has {_text(old)} here", key, _text(new)) for key, old, new in differences]
         raise RecipeError(*problems, Problem(remedy))
-    changed = [f for f in {**then["files"], **now["files"]} if then["files"].get(f) != now["files"].get(f)]
-    if changed:
-        raise DataError(*(_changed_file(f, then["files"].get(f), now["files"].get(f)) for f in sorted(changed)))
+    altered = [f for f in {**then["files"], **now["files"]} if then["files"].get(f) != now["files"].get(f)]
+    if altered:
+        raise DataError(*(_changed_file(f, then["files"].get(f), now["files"].get(f)) for f in sorted(altered)))
     relabelled = [t for t in {**then["labels"], **now["labels"]} if then["labels"].get(t) != now["labels"].get(t)]
     if relabelled:  # same recipe, same files: another release reads them otherwise
         rule = f"the labels differ from those of the run in {folder}"
@@ -73,9 +74,9 @@ def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) ->
     )
 
 
-def changed_rates(now: Mapping[str, Any], then: Mapping[str, Any]) -> tuple[str, ...]:
-    """A sentence for each of `RATES` that a run which continues has changed."""
-    found = [d for d in _differences(then["recipe"], now["recipe"], "") if _under(d[0], RATES)]
+def changed(now: Mapping[str, Any], then: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, ...]:
+    """Half a sentence for each of `keys` that a run has another value of than before."""
+    found = [d for d in _differences(then["recipe"], now["recipe"], "") if _under(d[0], keys)]
     return tuple(f"{key} was {_text(old)} and is {_text(new)}" for key, old, new in found)
 
 

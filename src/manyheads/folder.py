@@ -24,6 +24,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -128,6 +129,17 @@ def discard(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
+def set_aside(target: Path, kind: str) -> None:
+    """Move a damaged folder out of the way of the one that takes its place, to `<name>.damaged-<n>`."""
+    try:
+        if target.exists():
+            verify(target, kind)
+    except ArtefactError:
+        aside = (target.with_name(f"{target.name}.damaged-{n}") for n in count(1))
+        with suppress(OSError):  # then `writing` says what is in the way
+            target.rename(next(path for path in aside if not os.path.lexists(path)))
+
+
 def sweep(parent: Path) -> None:
     """Remove what dead processes left half written in `parent`; put back what they were about to replace."""
     try:
@@ -138,7 +150,7 @@ def sweep(parent: Path) -> None:
         if match is None:
             continue
         with suppress(OSError):  # locked by a living process, on a disk without locks, or gone meanwhile
-            lock = _lock(parent / name)
+            lock = lock_on(parent / name)
             try:
                 if match["was"] and not os.path.lexists(parent / match["was"]):
                     os.rename(parent / name, parent / match["was"])
@@ -146,6 +158,17 @@ def sweep(parent: Path) -> None:
                     shutil.rmtree(parent / name, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def lock_on(folder: Path) -> int:
+    """A descriptor that locks `folder` until it is closed. BlockingIOError where it is locked, OSError where nothing can be."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def existing(path: Path) -> Path:
@@ -198,7 +221,7 @@ def _create(parent: Path) -> tuple[Path, int | None]:
         folder = parent / (_TEMP + secrets.token_hex(8))
         folder.mkdir()
         try:
-            lock = _lock(folder)
+            lock = lock_on(folder)
         except (BlockingIOError, FileNotFoundError):
             continue  # swept in the moment before it was locked
         except OSError:
@@ -206,16 +229,6 @@ def _create(parent: Path) -> tuple[Path, int | None]:
         if folder.exists():
             return folder, lock
         os.close(lock)
-
-
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _seal(folder: Path, kind: str) -> None:

@@ -10,16 +10,19 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from manyheads.errors import Problem, ResourceError
+from manyheads.errors import ArtefactError, Problem, ResourceError
+from manyheads.folder import write_text
 from manyheads.types import Record
 
 _EVERY = 10.0  # seconds between two lines of progress.jsonl
+_TEXT, _VALUE = (str,), (float, int, type(None))
+_KINDS = {"step": (int,), "task": _TEXT, "dataset": _TEXT, "split": _TEXT, "metric": _TEXT, "value": _VALUE}
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +35,12 @@ class Journal:
         self.lines = 0
 
     def rewind(self, lines: int) -> None:
-        """Forget what was written after a checkpoint that had `lines` lines, half a line included. Never writes, only cuts."""
+        """Forget what was written after a checkpoint that had `lines` lines, half a line included. Never writes, only cuts.
+
+        Raises ArtefactError for a line that is no record, before the training that would stumble over it at its end.
+        """
         kept = self._whole()[:lines]
+        self._parsed(kept)
         if len(kept) < lines:
             log.warning("%s has %d lines, and the checkpoint was made with %d: some were lost", self.path, len(kept), lines)
         if self.path.exists():
@@ -54,9 +61,18 @@ class Journal:
         self.lines += len(texts)
 
     def read(self) -> list[Record]:
-        """All records; null comes back as NaN."""
-        rows = [json.loads(line) for line in self._whole()]
-        return [Record(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows]
+        """All records; null comes back as NaN. Raises ArtefactError for a line that is no record."""
+        return self._parsed(self._whole())
+
+    def restore(self, copy: Path) -> bool:
+        """Become what `copy` holds; True where that was something else."""
+        if self.path.is_file() and self.path.read_bytes() == copy.read_bytes():
+            return False
+        write_text(self.path, copy.read_text(encoding="utf-8"))
+        return True
+
+    def _parsed(self, lines: Sequence[bytes]) -> list[Record]:
+        return [_record(line, f"{self.path}:{number}") for number, line in enumerate(lines, 1)]
 
     def _whole(self) -> list[bytes]:
         """The lines that were written to their end."""
@@ -81,6 +97,18 @@ class Clock:
         with suppress(OSError), self.path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(dumps(line) + "\n")  # on a full disk a run goes on without it
         self.since, self.rows = now, 0
+
+
+def _record(line: bytes, place: str) -> Record:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or row.keys() != _KINDS.keys() or any(type(row[k]) not in t for k, t in _KINDS.items()):
+        rule = f"is no record: a line must hold {', '.join(_KINDS)}, and nothing else"
+        remedy = "a line of a run's own records.jsonl may be removed, and the run goes on without it"
+        raise ArtefactError(Problem(rule, place, line.decode("utf-8", "replace").rstrip("\n"), remedy=remedy))
+    return Record(**{**row, "value": math.nan if row["value"] is None else row["value"]})
 
 
 def dumps(data: Mapping[str, Any]) -> str:

@@ -22,10 +22,9 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from manyheads.artefact import KIND, save_artefact
+from manyheads.artefact import KIND, RECORDS, RESOLVED, is_ours, reading, save_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.balance.conflict import cosines
-from manyheads.card import card
 from manyheads.config.dump import dump, schema_text
 from manyheads.config.load import Loaded
 from manyheads.config.rebase import rebase
@@ -33,14 +32,14 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
-from manyheads.facts import changed_rates, check_same, fingerprint
+from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint
 from manyheads.folder import verify, write_text
 from manyheads.journal import Clock, Journal, dumps, number
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
 from manyheads.train.anchor import Anchor
 from manyheads.train.average import Average
-from manyheads.train.checkpoint import Checkpoint, Checkpoints, checkpoint_bytes, require_space
+from manyheads.train.checkpoint import STATE, Checkpoint, Checkpoints, checkpoint_bytes, require_space
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
 from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
@@ -48,7 +47,7 @@ from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.ledger import Ledger, scores_of
 from manyheads.train.loop import Progress, State, steps_in, train
 from manyheads.train.optim import make_optimizer
-from manyheads.train.outcome import BEST, Outcome
+from manyheads.train.outcome import Outcome
 from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
 from manyheads.types import Record
@@ -72,14 +71,16 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     require_space(folder, 0)  # before data are read, which may take long
     with graceful() as stop:
         assembly = _assemble(loaded, stop)
-        session = _Session(loaded, folder, assembly, engine, fresh)
-        warnings = (*loaded.warnings, *session.warnings)
-        yield Started(folder, session.steps, session.state.step, assembly, warnings, session.complete)
-        why = "done"
-        if not session.finished:
-            yield from session.train(stop)
-            why = session.why
-        yield session.finish(why)
+        session = _Session(loaded, folder, assembly, engine)
+        with engine.alone(folder):
+            session.open(fresh)
+            warnings = (*loaded.warnings, *session.warnings)
+            yield Started(folder, session.steps, session.state.step, assembly, warnings, session.complete)
+            why = "done"
+            if not session.finished:
+                yield from session.train(stop)
+                why = session.why
+            yield session.finish(why)
 
 
 def again(loaded: Loaded) -> str:
@@ -102,7 +103,7 @@ def _assemble(loaded: Loaded, stop: Stop) -> Assembly:
 class _Session:
     """One run in one process."""
 
-    def __init__(self, loaded: Loaded, folder: Path, assembly: Assembly, engine: Engine, fresh: bool) -> None:
+    def __init__(self, loaded: Loaded, folder: Path, assembly: Assembly, engine: Engine) -> None:
         self.loaded, self.folder, self.assembly, self.engine = loaded, folder, assembly, engine
         self.recipe: Recipe = loaded.recipe
         self.spec = self.recipe.training
@@ -119,27 +120,25 @@ class _Session:
         self.plateau = Plateau(self.spec.plateau) if self.spec.plateau else None
         require_space(folder, 2 * checkpoint_bytes(self.model))
         self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
-        self.journal = Journal(folder / "records.jsonl")
+        self.journal = Journal(folder / RECORDS)
         self.fingerprint = fingerprint(self.recipe, assembly.files, assembly.label_hashes)
         self.warnings: tuple[str, ...] = advise(self.recipe, assembly, self.stream)
         self.changes: tuple[str, ...] = ()
         self.journal_lines = 0
         self.complete = False
-        self._open(fresh)
 
-    def _open(self, fresh: bool) -> None:
-        """Continue from the newest good checkpoint, or begin."""
+    def open(self, fresh: bool) -> None:
+        """Continue from the newest good checkpoint, or begin. Of a run that is complete nothing is touched."""
         found = self.checkpoints.load_newest()
         if found is not None and fresh:
             remedy = "name another `output`, or leave --fresh out to continue"
             raise RecipeError(Problem("the output folder already holds a run", str(self.folder), remedy=remedy))
         if found is not None:
             self._continue(found)
-        self.complete = self.finished and self._artefact_is_good()
-        if self.engine.main:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self.complete:
-                self.journal.rewind(self.journal_lines)
+        if self.engine.main and self.complete and self.journal.restore(self.artefact / RECORDS):
+            self.warnings += (f"{self.journal.path} was lost or changed, and is the artefact's again",)
+        elif self.engine.main and not self.complete:
+            self.journal.rewind(self.journal_lines)
             write_text(self.folder / "recipe.yaml", self.loaded.text)
             write_text(self.folder / "resolved.yaml", self._resolved(self.folder))
             write_text(self.folder / "recipe.schema.json", schema_text())
@@ -150,19 +149,28 @@ class _Session:
 
     def _continue(self, found: Checkpoint) -> None:
         """Take a checkpoint over, unless the run was another one; rates may be new, and the change is kept on record."""
-        then = found.state["fingerprint"]
-        self.warnings += check_same(self.fingerprint, then, self.folder)
-        changed = tuple(f"after step {found.step}, {text}" for text in changed_rates(self.fingerprint, then))
-        self.warnings += tuple(f"{text}: the recipe alone does not repeat this run" for text in changed)
-        self._restore(found)
-        self.changes = (*found.state["changes"], *changed)
+        with reading(found.path / STATE):
+            then = found.state["fingerprint"]
+        differences = check_same(self.fingerprint, then, self.folder)
+        with reading(found.path / STATE):
+            self._restore(found)
+        self.complete = self.finished and self._artefact_is_good()
+        if self.complete:
+            texts = changed(self.fingerprint, then, (*RATES, PATIENCE))
+            self.warnings += tuple(f"{text}: the run is complete and takes nothing over" for text in texts)
+            return
+        rates = tuple(f"after step {found.step}, {text}" for text in changed(self.fingerprint, then, RATES))
+        self.warnings += (*differences, *(f"{text}: the recipe alone does not repeat this run" for text in rates))
+        self.changes += rates
 
     def _artefact_is_good(self) -> bool:
         """Whether the artefact is there and whole; one that is damaged is written again, from the best checkpoint."""
-        if not self.artefact.is_dir():
+        if not is_ours(self.artefact):
             return False
         try:
             verify(self.artefact, kind=KIND)
+            if not Journal(self.artefact / RECORDS).read():
+                raise ArtefactError(Problem("holds no records", str(self.artefact / RECORDS)))
         except ArtefactError as error:
             self.warnings += (f"the artefact is damaged and is written again: {error}",)
             return False
@@ -195,7 +203,9 @@ class _Session:
         if self.plateau:
             self.plateau.restore(found.state["plateau"])
         self.finished, self.why = found.state["finished"], found.state["why"]
-        self.journal_lines = found.state["journal"]
+        if self.why == "patience" and not self._is_spent() and self.state.step < self.steps:  # it has more of it now
+            self.finished, self.why = False, "steps"
+        self.journal_lines, self.changes = found.state["journal"], tuple(found.state["changes"])
 
     def train(self, stop: Stop) -> Iterator[Event]:
         """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
@@ -251,8 +261,9 @@ class _Session:
             return NotSaved(step, str(error))
 
     def _steps(self) -> Iterator[Progress]:
+        moved = self.state.step
         try:
-            yield from train(
+            for progress in train(
                 self.model,
                 self.assembly.train,
                 self.stream,
@@ -264,11 +275,11 @@ class _Session:
                 balance=self.recipe.balance,
                 anchor=self.anchor,
                 modules=self.recipe.modules,
-            )
+            ):
+                moved = moved if progress.skipped else progress.step
+                yield progress
         except NumericsError as error:
-            newest = self.checkpoints.newest()
-            good = f"the last good checkpoint is {newest}" if newest else "no checkpoint had been written yet"
-            raise NumericsError(*error.problems, Problem(good)) from error
+            raise NumericsError(*self.checkpoints.after_nan(error.problems, moved)) from error
 
     def _due(self, progress: Progress) -> bool:
         every = self.spec.evaluate_every
@@ -329,8 +340,7 @@ class _Session:
                 self.checkpoints.prune(self.follow.steps())
             except ResourceError as error:
                 failed = error
-        if self.engine.any(failed is not None):
-            raise failed or ResourceError(Problem("the main process could not save", str(path)))
+        self.engine.agree(failed, path)
         return path
 
     def _extra(self) -> dict[str, Mapping[str, Tensor]]:
@@ -365,27 +375,14 @@ class _Session:
         records += outcome.scores(best)
         if self.engine.main:
             self.journal.add(records)
-            save_artefact(target, self.model, self.assembly.blueprint, self._texts(best))
+            facts = {"seed": str(self.recipe.seed), **self.fingerprint["environment"]}
+            if self.changes:
+                facts["changed on the way"] = "; ".join(self.changes)
+            texts = outcome.texts(self.loaded, self.journal, best, facts)
+            texts[RESOLVED] = self._resolved(target)
+            save_artefact(target, self.model, self.assembly.blueprint, texts)
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
-
-    def _texts(self, best: int) -> dict[str, str]:
-        records = self.journal.read()
-        shown = [r for r in records if BEST not in r.metric]
-        last = [r for r in shown if r.split == "test" or (r.split == "dev" and r.step == best)]
-        steps = f"{self.state.step}, the best of them {best}"
-        facts = {"seed": str(self.recipe.seed), "steps": steps, **self.fingerprint["environment"]}
-        if self.changes:
-            facts["changed on the way"] = "; ".join(self.changes)
-        name = self.loaded.path.stem if self.loaded.path else "manyheads model"
-        return {
-            "recipe.yaml": self.loaded.text,
-            "resolved.yaml": self._resolved(self.artefact),
-            "labels.json": dumps(self.assembly.labels) + "\n",
-            "data.json": dumps(self.assembly.origin) + "\n",
-            "records.jsonl": self.journal.path.read_text(encoding="utf-8") if self.journal.path.exists() else "",
-            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, facts),
-        }
 
 
 def _told(progress: Progress) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,3 +156,64 @@ def test_a_gradient_that_only_the_other_process_has(twins: Engine, monkeypatch: 
     twins.sum_gradients([mine])
     assert mine.grad is not None
     assert mine.grad.tolist() == [5.0, 5.0, 5.0]
+
+
+# one run a folder -------------------------------------------------------------------------------------------------------
+
+
+def test_of_two_runs_one_has_the_folder(engine: Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+    with engine.alone(folder):
+        with pytest.raises(ResourceError, match="another process trains into this folder") as caught, engine.alone(folder):
+            pytest.fail("two runs in one folder")
+        with engine.alone(tmp_path / "new" / "other"):
+            assert folder.is_dir()
+    assert caught.value.problems[0].place == str(folder)
+    with engine.alone(folder):
+        pass  # it is free again
+
+
+def test_the_folder_is_free_after_an_error(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mine"), engine.alone(tmp_path):
+        raise ValueError("mine")
+    with engine.alone(tmp_path):
+        pass
+
+
+def test_a_folder_under_two_names_is_one_folder(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with engine.alone(tmp_path / "run"), pytest.raises(ResourceError), engine.alone(tmp_path / "link"):
+        pytest.fail("two runs in one folder")
+
+
+def test_only_the_main_process_of_a_run_holds_the_lock(engine: Engine, tmp_path: Path) -> None:
+    other = Engine(TrainingSpec(device="cpu"))
+    other.rank = 1
+    with engine.alone(tmp_path), other.alone(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_reason_to_stop(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with engine.alone(tmp_path / "run"), engine.alone(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_told(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="cannot be made: Not a directory"), engine.alone(tmp_path / "file" / "run"):
+        pytest.fail("there is no such folder")
+
+
+def test_what_fails_in_the_main_process_fails_in_all(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.agree(None, Path("run"))
+    with pytest.raises(ResourceError, match="full"):
+        engine.agree(ResourceError("full"), Path("run"))
+    monkeypatch.setattr(engine, "any", lambda flag: True)  # as a process hears it that did not fail
+    with pytest.raises(ResourceError, match="run: the main process could not write"):
+        engine.agree(None, Path("run"))

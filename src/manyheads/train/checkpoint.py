@@ -15,10 +15,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from manyheads.errors import ArtefactError, NumericsError, Problem, RecipeError, ResourceError, listed, shown
-from manyheads.folder import discard, existing, read_json, sweep, verify, writing
+from manyheads.folder import discard, existing, read_json, set_aside, sweep, verify, writing
 
 KIND = "checkpoint"
 WEIGHTS, MOMENTS, EXTRA, STATE = "model.safetensors", "optimizer.safetensors", "extra.safetensors", "state.json"
@@ -103,7 +101,7 @@ class Checkpoints:
         if broken:
             raise NumericsError(Problem(f"step {step} is not saved, its numbers are not finite: {listed(broken[:_MOST])}"))
         text = _strict({"step": step, "aliases": aliases, "state": state})
-        self._set_aside(self.path(step))
+        set_aside(self.path(step), KIND)
         needed = len(text) + sum(
             _bytes(t) for name, t in (*weights.items(), *moments.items(), *more.items()) if name not in aliases
         )
@@ -177,6 +175,24 @@ class Checkpoints:
             except OSError as error:
                 log.warning("checkpoint %s stays, it cannot be removed: %s", self.path(step), error.strerror)
 
+    def after_nan(self, problems: Sequence[Problem], moved: int) -> list[Problem]:
+        """The problems of a step that gave no number, and where to go on from; `moved`: the last step that changed weights.
+
+        A checkpoint that holds the very weights of that step gives no number again, at any rate.
+        """
+        good = [step for step in self.steps() if self._is_good(step)]
+        ruined, older = [s for s in good if s >= moved], [s for s in good if s < moved]
+        if not good:
+            return [*problems, Problem("no checkpoint had been written yet")]
+        if not ruined:
+            return [*problems, Problem(f"the last good checkpoint is {self.path(older[-1])}")]
+        names = " and ".join(str(self.path(step)) for step in ruined)
+        rule = f"the weights of this step are those of {names}: no rate can mend them"
+        remedy = "lower `training.optimizer.lr` or `training.clip`, and name another `output`"
+        if older:
+            remedy += f", or remove what is named here: the run then continues from {self.path(older[-1])}"
+        return [*(replace(p, remedy="the step was not taken") for p in problems), Problem(rule, remedy=remedy)]
+
     @staticmethod
     def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer | None = None) -> None:
         """Put weights, and moments where an optimizer is given, back as they were.
@@ -210,16 +226,6 @@ class Checkpoints:
             else:
                 self._good[step] = True
         return self._good[step]
-
-    def _set_aside(self, target: Path) -> None:
-        """Move a damaged checkpoint out of the way of the one that takes its place."""
-        try:
-            if target.exists():
-                verify(target, kind=KIND)
-        except ArtefactError:
-            aside = (target.with_name(f"{target.name}.damaged-{n}") for n in count(1))
-            with suppress(OSError):  # then `writing` says what is in the way
-                target.rename(next(path for path in aside if not os.path.lexists(path)))
 
 
 def checkpoint_bytes(model: nn.Module) -> int:

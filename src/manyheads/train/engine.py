@@ -7,8 +7,10 @@ parameter that no rank used keeps the gradient None, and a rank without rows can
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.errors import Problem, RecipeError, ResourceError
+from manyheads.folder import lock_on
 from manyheads.seeds import key
 
 
@@ -94,6 +97,29 @@ class Engine:
         with _together():
             return list(gather_object(items))
 
+    def agree(self, failed: ResourceError | None, place: Path) -> None:
+        """Raise on every rank what has `failed` on the main one, where it wrote to `place`."""
+        if self.any(failed is not None):
+            raise failed or ResourceError(Problem("the main process could not write", str(place)))
+
+    @contextlib.contextmanager
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Inside, this is the only run that writes into `folder`, which is made. ResourceError where another one does.
+
+        The main process holds the lock; a file system without locks has none.
+        """
+        lock, failed = None, None
+        try:
+            lock = _lock(folder) if self.main else None
+        except ResourceError as error:
+            failed = error
+        try:
+            self.agree(failed, folder)
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
+
     def wait(self) -> None:
         """Return when every rank is here."""
         with _together():
@@ -108,6 +134,22 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         rule = "another process of this run has ended; its own message says why"
         raise ResourceError(Problem(rule, value=str(error).partition("\n")[0])) from error
+
+
+def _lock(folder: Path) -> int | None:
+    """A descriptor that locks a folder until it is closed; None on a file system without locks."""
+    remedy = "name another folder as `output`"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(Problem(f"cannot be made: {error.strerror}", str(folder), remedy=remedy)) from error
+    try:
+        return lock_on(folder.resolve())
+    except BlockingIOError as error:
+        rule = "another process trains into this folder"
+        raise ResourceError(Problem(rule, str(folder), remedy=f"wait until it has ended, or {remedy}")) from error
+    except OSError:
+        return None
 
 
 def _present(name: str) -> torch.device:

@@ -43,7 +43,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint, or at the end the artefact, lies at `path`."""
+    """A checkpoint lies at `path`."""
 
     step: int
     path: Path

@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from manyheads.artefact import DATA, LABELS, RECORDS
 from manyheads.assemble import Assembly
+from manyheads.card import card
+from manyheads.config.load import Loaded
 from manyheads.errors import ArtefactError
+from manyheads.journal import Journal, dumps
 from manyheads.model import Model
 from manyheads.train.average import Average
 from manyheads.train.baseline import majority
@@ -78,6 +82,20 @@ class Outcome:
                 found += [replace(r, metric=f"{r.metric}{BEST}{task}") for r in own]
                 self._put_back(last, mean)
         return found
+
+    def texts(self, loaded: Loaded, journal: Journal, best: int, facts: Mapping[str, str]) -> dict[str, str]:
+        """What the artefact holds beside the model, by file: recipe, labels, data, records, and the card with `facts`."""
+        shown = [r for r in journal.read() if BEST not in r.metric]
+        last = [r for r in shown if r.split == "test" or (r.split == "dev" and r.step == best)]
+        name = loaded.path.stem if loaded.path else "manyheads model"
+        told = {"steps": f"{self.step}, the best of them {best}", **facts}
+        return {
+            "recipe.yaml": loaded.text,
+            LABELS: dumps(self.assembly.labels) + "\n",
+            DATA: dumps(self.assembly.origin) + "\n",
+            RECORDS: journal.path.read_text(encoding="utf-8") if journal.path.exists() else "",
+            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, told),
+        }
 
     def _put_back(self, weights: Mapping[str, Tensor], mean: tuple[Mapping[str, Tensor], int] | None) -> None:
         self.model.load_state_dict(weights)
