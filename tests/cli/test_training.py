@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,17 @@ def test_training_tells_what_it_does_and_ends_with_a_table(command: Command, rec
     rows = [line.split() for line in out.splitlines()]
     assert ["task", "rows", "metric", "score", "majority"] in rows
     assert any(row[:3] == ["mood", "test", "accuracy"] and len(row) == 5 for row in rows)
+
+
+def test_progress_shows_the_loss_of_each_task(command: Command, recipe: Path) -> None:
+    """Though a step has trained only one of them."""
+    _, out, err = command("train", recipe)
+    [line] = [line for line in err.splitlines() if line.startswith("step 20/20  ")]
+    number = r"\d+\.\d{3}"
+    assert re.fullmatch(
+        rf"step 20/20  mood {number}  likeness {number}  names {number}  lr \d\.\de-0\d  \d+ rows/s  0:00 left", line
+    )
+    assert "rows/s" not in out
 
 
 def test_json_is_all_there_is_on_standard_output(command: Command, recipe: Path) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from manyheads.cli.console import Ticker
-
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\| [A-Z].*\|$", PAGE, re.MULTILINE)]
@@ -51,10 +49,3 @@ def test_the_test_of_a_row_is_there(row: list[str]) -> None:
 def test_a_test_that_is_not_there_is_seen() -> None:
     tree = ast.parse("class TestA:\n def test_b(self): ...\ndef test_c(): ...\n")
     assert defined(tree.body) == {"TestA::test_b", "test_c"}
-
-
-def test_progress_shows_the_loss_of_each_task(capsys: pytest.CaptureFixture[str]) -> None:
-    Ticker().tick(8, 8, {"mood": 0.25, "stars": 1.5}, 64, 2e-5)
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert re.match(r"step 8/8  mood 0\.250  stars 1\.500  lr 2\.0e-05  \d+ rows/s  0:00 left", shown.err)

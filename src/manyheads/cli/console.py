@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -17,6 +18,9 @@ from rich.text import Text
 
 _WIDE = 160  # a file or a pipe has room for whole tables
 _NAME = 8  # characters that stay of a name in a line of a table
+_LETTERS = 4  # of a task's name that stay in a line about training
+_GAP = "  "
+_STEPS = 10  # steps of a task that a shown loss is, about, the mean of
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -68,22 +72,29 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def score(value: float) -> str:
-    """Four digits, or a dash for what is undefined."""
-    return f"{value:.4f}" if value == value else "–"
+def score(value: float, digits: int = 4) -> str:
+    """So many digits after the point, or a dash for what is undefined."""
+    return f"{value:.{digits}f}" if value == value else "–"
 
 
 class Ticker:
-    """A line about training: rewritten in place on a terminal, else one line every ten seconds."""
+    """A line about training: rewritten in place on a terminal, else one line every ten seconds.
 
-    def __init__(self, every: float = 10.0) -> None:
+    It shows every task of `tasks`, in order: a running mean of its losses, or a dash until a step has trained it.
+    """
+
+    def __init__(self, tasks: Iterable[str], every: float = 10.0) -> None:
         self.live = err.is_terminal
         self.every = 0.2 if self.live else every
         self.began = self.last = time.monotonic()
         self.rows = self.first = 0
+        self.losses: dict[str, float] = dict.fromkeys(tasks, math.nan)
 
-    def tick(self, step: int, steps: int, losses: dict[str, float], rows: int, rate: float) -> None:
-        """Show the state after a step, if it is time."""
+    def tick(self, step: int, steps: int, losses: Mapping[str, float], rows: int, rate: float) -> None:
+        """Count a step, and show the state after it if it is time."""
+        for task, loss in losses.items():
+            before = self.losses[task]
+            self.losses[task] = loss if math.isnan(before) else before + (loss - before) / _STEPS
         self.rows += rows
         self.first = self.first or step
         now = time.monotonic()
@@ -92,12 +103,25 @@ class Ticker:
         self.last = now
         took = now - self.began
         left = took / max(step - self.first + 1, 1) * (steps - step)
-        shown = "  ".join(f"{printable(task)} {loss:.3f}" for task, loss in losses.items())
-        line = f"step {step}/{steps}  {shown}  lr {rate:.1e}  {self.rows / max(took, 1e-9):.0f} rows/s  {clock(left)} left"
-        if self.live:
-            err.print(Text(line[: err.width - 1].ljust(err.width - 1)), end="\r")
-        else:
-            note(line)
+        begin = f"step {step}/{steps}  "
+        end = f"  lr {rate:.1e}  {self.rows / max(took, 1e-9):.0f} rows/s  {clock(left)} left"
+        if not self.live:
+            note(begin + _GAP.join(self._told()) + end)
+            return
+        line = begin + self._fitted(err.width - 1 - len(begin + end)) + end
+        err.print(Text(line[: err.width - 1].ljust(err.width - 1)), end="\r")
+
+    def _told(self, letters: int | None = None) -> list[str]:
+        """Each task, with so many letters of its name, and its loss."""
+        return [f"{printable(task)[:letters]} {score(loss, 3)}" for task, loss in self.losses.items()]
+
+    def _fitted(self, room: int) -> str:
+        """The tasks in so much room, with shorter names if need be; where that is not enough the last ones give way."""
+        longest = max(map(len, self.losses), default=0)
+        texts = [_GAP.join(self._told(letters)) for letters in range(max(longest, _LETTERS), _LETTERS - 1, -1)]
+        told = self._told(_LETTERS)
+        texts += [_GAP.join([*told[:count], "…"]) for count in reversed(range(len(told)))]
+        return next((text for text in texts if len(text) <= room), "")
 
     def clear(self) -> None:
         """Give the line back before something else is printed."""

@@ -25,18 +25,20 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGE = -1, -3, 2**30  # mallopt(3)
 def train(recipe: Path, overrides: Sequence[str], fresh: bool, as_json: bool) -> None:
     """Train with live progress on standard error, the table of scores on standard output."""
     keep_memory()
-    ticker = Ticker()
+    ticker = Ticker(())
     for event in run(load_recipe(recipe, overrides), fresh=fresh):
         if os.environ.get("RANK", "0") != "0":
             continue  # one of several processes speaks
         if isinstance(event, Progress):
-            ticker.tick(event.step, event.steps, dict(event.losses), sum(event.rows.values()), event.rate)
+            ticker.tick(event.step, event.steps, event.losses, sum(event.rows.values()), event.rate)
             for (one, other), cosine in event.conflicts:
                 ticker.clear()
                 warn(f"step {event.step}: the gradients of {one} and {other} oppose each other, mean cosine {cosine:.2f}")
             continue
         ticker.clear()
         _tell(event)
+        if isinstance(event, Started):
+            ticker = Ticker(event.assembly.blueprint.tasks)
         if isinstance(event, Finished):
             _finish(event, as_json)
 
