@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 import manyheads
 from manyheads import api
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.read import READERS
 from manyheads.data.readers.contract import FileFact, Rows, Source
 from manyheads.data.tensors import TensorDataset
-from manyheads.errors import RecipeError
+from manyheads.errors import DataError, ManyheadsError, RecipeError
 from manyheads.model import Model
 from manyheads.nn.build import MODULES
 from manyheads.ports import Port, Ports
@@ -25,6 +26,7 @@ from manyheads.predict import Predictor
 from manyheads.run import run
 from manyheads.task.base import TASKS, Task
 from manyheads.task.classification import Classification
+from manyheads.task.regression import Regression
 from manyheads.train.events import Finished
 from manyheads.types import Place, Row, States
 
@@ -76,6 +78,93 @@ def test_nothing_to_train_on() -> None:
     model, datasets = circle()
     with pytest.raises(RecipeError, match="plane/test with circle"):
         api.fit(model, datasets[1:], CPU)
+
+
+def plain(task: str, targets: Any, name: str = "data", split: str = "train") -> TensorDataset:
+    return TensorDataset({"x": torch.rand(len(targets), 2)}, {task: targets}, name, split)
+
+
+def two_heads(**more: Any) -> Model:
+    tasks = [Task(n, [f"{n}_head"], Classification(), **more) for n in "ab"]
+    return Model({f"{n}_head": nn.Linear(2, 2) for n in "ab"}, tasks)
+
+
+def refused(model: Model, *datasets: TensorDataset, error: type[ManyheadsError] = RecipeError, **training: Any) -> list[str]:
+    """What `fit` says, once it is sure that no weight has moved."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(error) as caught:
+        api.fit(model, datasets, {"epochs": 1, **CPU, **training})
+    assert type(caught.value) is error
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("tasks", ["ab", "aa"])
+def test_two_data_sets_that_are_called_alike(tasks: str) -> None:
+    first, second = (plain(task, [0, 1] * 10) for task in tasks)
+    [told] = refused(two_heads(), first, second)
+    assert f"'data/train with {tasks[0]}', 'data/train with {tasks[1]}' are called alike" in told
+    tests = [plain("a", [0, 1], "t", "test"), plain("a", [1, 0], "t", "test")]
+    assert "'t/test with a', 't/test with a'" in refused(two_heads(), first, *tests)[0]
+
+
+def test_data_sets_of_no_task_may_be_called_as_they_like() -> None:
+    found = api.fit(two_heads(), [plain("a", [0, 1] * 10), plain("else", [0, 1])], {"epochs": 1, **CPU})
+    assert found.keys() == {"a/data/train/loss", "a/data/train/accuracy"}
+
+
+def test_what_fit_does_not_do_is_no_setting_of_its() -> None:
+    data = plain("a", [0, 1] * 10)
+    settings = {"patience": 1, "select": "zzz", "evaluate_every": 1, "checkpoint": {"keep": 3}}
+    found = refused(two_heads(), data, **settings)
+    assert {text.partition(":")[0] for text in found} == {f"training.{key}" for key in settings}
+    assert all("evaluates and saves nothing on the way" in text for text in found)
+    api.fit(two_heads(), [data], TrainingSpec(epochs=1, select="average", **CPU))  # type: ignore[arg-type]
+
+
+def test_every_key_that_fit_takes_is_one_of_the_section() -> None:
+    assert set(api.FITTED) < set(TrainingSpec.model_fields)
+
+
+def test_schedules_that_cannot_be_followed() -> None:
+    data = plain("a", [0, 1] * 10)
+    assert "needs the key 'every'" in refused(two_heads(), data, schedule={"name": "step"})[0]
+    [told] = refused(two_heads(), data, schedule={"warmup": 1e9})
+    assert told.startswith("training.schedule.warmup: the warm-up is longer than the run")
+
+
+@pytest.mark.parametrize(("metric", "words"), [("nope", "no metric is called 'nope'"), ("pearson", "needs numbers")])
+def test_metrics_are_refused_before_training(metric: str, words: str) -> None:
+    [told] = refused(two_heads(metrics=["f1_macro", metric]), plain("a", [0, 1] * 10))
+    assert told.startswith("tasks.a.metrics.1: ")
+    assert words in told
+
+
+def test_metrics_of_numbers() -> None:
+    model = Model({"h": nn.Linear(2, 1)}, [Task("n", ["h"], Regression(), metrics=["accuracy"])])
+    assert "needs label sets" in refused(model, plain("n", [0.5, 1.5]))[0]
+
+
+def test_ids_that_the_head_does_not_have() -> None:
+    targets = [0, 1, 5, None, -7]
+    test = plain("a", [2], "t", "test")
+    found = refused(two_heads(), plain("a", targets), test, error=DataError)
+    rule = "task a: the head has 2 classes, so an id is from 0 to 1"
+    assert found == [
+        f"data/train row 2: {rule}; found '5'",
+        f"data/train row 4: {rule}; found '-7'",
+        f"t/test row 0: {rule}; found '2'",
+    ]
+    assert refused(two_heads(), plain("a", [9] * 50), error=DataError)[20:] == ["and 30 more such rows"]
+
+
+def test_labels_that_are_all_missing() -> None:
+    assert refused(two_heads(), plain("a", [None] * 4), error=DataError) == ["data/train: task a: no row has a label"]
+
+
+def test_tasks_that_all_have_no_weight() -> None:
+    data = plain("a", [0, 1] * 10)
+    assert "all tasks have the weight 0" in refused(two_heads(weight=0.0), data)[0]
 
 
 def test_public_names_are_there() -> None:
@@ -178,7 +267,8 @@ def test_options_that_a_plug_in_refuses(place: Path, tiny: Path, text: str, rule
     (place / "recipe.yaml").write_text(RECIPE.format(encoder=tiny, scale=1.0).replace("options: {scale: 1.0}", text))
     with pytest.raises(RecipeError, match=rule) as caught:
         list(run(api.load_recipe("recipe.yaml")))
-    assert caught.value.problems[0].place.startswith("tasks.mood.options")
+    line = 6 if text == "weight: 1.0" else 10  # the task's, where it has no options
+    assert caught.value.problems[0].place.startswith(f"recipe.yaml:{line}:")
 
 
 def test_without_the_plug_in_its_types_are_unknown(place: Path, tiny: Path) -> None:

@@ -10,22 +10,28 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from manyheads.config import load as config
+from manyheads.config.check_rates import check_training
 from manyheads.config.load import Loaded
+from manyheads.config.node import dotted
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset
 from manyheads.data.read import READERS
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import Problem, RecipeError, listed, nearest
+from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
 from manyheads.model import Model
 from manyheads.nn.build import MODULES
 from manyheads.task.base import TASKS
+from manyheads.train.advice import long_warmup
 from manyheads.train.engine import Engine
-from manyheads.train.evaluate import as_dict, evaluate
-from manyheads.train.loop import State, train
+from manyheads.train.evaluate import as_dict, evaluate, rehearse
+from manyheads.train.loop import State, steps_in, train
 from manyheads.train.optim import make_optimizer
 
 Spec = TypeVar("Spec", bound=BaseModel)
+FITTED = ("epochs", "steps", "batch", "accumulate", "optimizer", "schedule", "clip", "precision", "threads", "device")
+"""What `fit` takes of a recipe's section `training`."""
+_NAMES = "give each a `name` of its own"
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
@@ -62,23 +68,69 @@ def fit(
 ) -> dict[str, float]:
     """Train `model` in place on the data sets whose split is `train`; scores of all data sets, by task/dataset/split/metric.
 
-    `training` and `mixture` have the keys of a recipe's sections, and the same defaults. The loop itself is
-    `manyheads.train.loop.train`, for whoever wants to stand between its steps. Raises RecipeError.
+    `training` and `mixture` have the keys of a recipe's sections, and the same defaults; of `training` those in `FITTED`,
+    since nothing is evaluated or saved on the way. The loop itself is `manyheads.train.loop.train`, for whoever wants to
+    stand between its steps. Before it begins RecipeError is raised for settings, data sets and metrics that cannot be used,
+    and DataError for labels.
     """
     spec = training if isinstance(training, TrainingSpec) else _settings(TrainingSpec, "training", training or {})
     mixed = mixture if isinstance(mixture, MixtureSpec) else _settings(MixtureSpec, "mixture", mixture or {})
-    known = {d.name: d for d in datasets if d.split == "train" and any(t in model.tasks for t in d.tasks)}
-    if not known:
-        splits = listed(f"{d.name}/{d.split} with {', '.join(d.tasks)}" for d in datasets)
-        raise RecipeError(f"no data set has the split 'train' and a task of the model; found {splits}")
+    known = _training_sets(model, datasets)
+    _refuse([*_unfit_settings(spec), *_weightless(model, known)])
     engine = Engine(spec)
     model.to(engine.device)
     stream = Stream({name: d.lengths for name, d in known.items()}, mixed, spec.batch, seed)
+    _refuse(long_warmup(spec.schedule, steps_in(stream, spec)))
+    rehearse(model, datasets, engine)
     state = State(Position.start(list(known)))
     optimizer = make_optimizer(model, spec.optimizer)
     for progress in train(model, known, stream, optimizer, spec, state=state, engine=engine, seed=seed):
         last = progress.step
     return as_dict(evaluate(model, datasets, engine=engine, step=last))
+
+
+def _training_sets(model: Model, datasets: Sequence[Dataset]) -> dict[str, Dataset]:
+    """The data sets to train on, by name. RecipeError for two that could not be told apart, DataError for labels that lack."""
+    used = [d for d in datasets if any(t in model.tasks for t in d.tasks)]
+    known = {d.name: d for d in used if d.split == "train"}
+    if not known:
+        raise RecipeError(f"no data set has the split 'train' and a task of the model; found {listed(map(_told, datasets))}")
+    groups: dict[tuple[str, str], list[Dataset]] = {}
+    for d in used:
+        groups.setdefault((d.name, d.split), []).append(d)
+    rule = "data sets are told apart by name and split, and {} are called alike"
+    same = [Problem(rule.format(listed(map(_told, g))), value=n, remedy=_NAMES) for (n, _), g in groups.items() if len(g) > 1]
+    _refuse(same)
+    bare = [(d, t) for d in known.values() for t in d.tasks if t in model.tasks and not d.items(t).any()]
+    if bare:
+        raise DataError(*(Problem(f"task {t}: no row has a label", f"{d.name}/{d.split}") for d, t in bare))
+    return known
+
+
+def _told(dataset: Dataset) -> str:
+    return f"{dataset.name}/{dataset.split} with {', '.join(dataset.tasks)}"
+
+
+def _unfit_settings(spec: TrainingSpec) -> list[Problem]:
+    """Settings of what `fit` does not do, and those that lack another."""
+    usual = TrainingSpec()
+    keys = [key for key in TrainingSpec.model_fields if key not in FITTED and getattr(spec, key) != getattr(usual, key)]
+    rule = "`fit` evaluates and saves nothing on the way, so this has no effect"
+    remedy = "train a recipe, or evaluate between the steps of `manyheads.train.loop.train`"
+    lacking = [Problem(f.rule, dotted(f.path), f.value) for f in check_training(spec)]
+    return [*(Problem(rule, f"training.{key}", remedy=remedy) for key in keys), *lacking]
+
+
+def _weightless(model: Model, known: Mapping[str, Dataset]) -> list[Problem]:
+    tasks = [t for d in known.values() for t in d.tasks if t in model.tasks]
+    if any(model.tasks[task].weight for task in tasks):
+        return []
+    return [Problem("all tasks have the weight 0, so nothing would be learned", f"tasks.{tasks[0]}.weight", "0")]
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise RecipeError(*problems)
 
 
 def _settings(spec: type[Spec], section: str, values: Mapping[str, Any]) -> Spec:

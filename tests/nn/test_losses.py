@@ -123,6 +123,12 @@ def test_squared_error(shape: tuple[int, ...]) -> None:
     assert items(target) == 2
 
 
+def test_whole_numbers_have_gaps_too() -> None:
+    found = scores(3)
+    wanted = squared_error(found, torch.tensor([1.0, NAN, -2.0]))
+    assert_close(squared_error(found, torch.tensor([1, IGNORE, -2])), wanted)
+
+
 def test_a_gap_of_nan_never_reaches_the_gradient() -> None:
     found = scores(2)
     squared_error(found, torch.tensor([1.0, NAN])).backward()

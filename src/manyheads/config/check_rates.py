@@ -7,21 +7,26 @@ from collections.abc import Collection, Iterator, Mapping
 from manyheads.config.node import Finding, KeyPath
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.modules import ModuleBase
-from manyheads.config.spec.training import OPTIMIZER_KEYS, SCHEDULE_KEYS, OptimizerSpec, ScheduleSpec
+from manyheads.config.spec.training import OPTIMIZER_KEYS, SCHEDULE_KEYS, OptimizerSpec, ScheduleSpec, TrainingSpec
 
 _NEEDED = {"step": "every", "cyclic": "every", "multi_step": "milestones"}
 
 
 def check_rates(recipe: Recipe) -> Iterator[Finding]:
-    """What shapes and rules cannot do without, and steps of freezing that leave none to train in."""
-    schedule, optimizer = recipe.training.schedule, recipe.training.optimizer
+    """What the optimizer and its schedule lack, and steps of freezing that leave none to train in."""
+    yield from check_training(recipe.training)
+    for name, module in recipe.modules.items():
+        yield from _freezing(name, module)
+
+
+def check_training(training: TrainingSpec) -> Iterator[Finding]:
+    """What shapes and rules cannot do without."""
+    schedule, optimizer = training.schedule, training.optimizer
     needed = _NEEDED.get(schedule.name)
     if needed is not None and not getattr(schedule, needed):
         yield Finding(("training", "schedule", "name"), f"`name: {schedule.name}` needs the key '{needed}'", schedule.name)
     if optimizer.nesterov and optimizer.name == "sgd" and not optimizer.momentum:
         yield Finding(("training", "optimizer", "nesterov"), "`nesterov` needs a `momentum` above 0", at="key")
-    for name, module in recipe.modules.items():
-        yield from _freezing(name, module)
 
 
 def idle(recipe: Recipe) -> Iterator[Finding]:

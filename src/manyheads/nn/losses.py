@@ -34,8 +34,8 @@ def binary_cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def squared_error(scores: Tensor, target: Tensor) -> Tensor:
-    """Scores (B, 1) or (B,), target (B,): squared differences; NaN targets are missing."""
-    known = ~target.isnan()
+    """Scores (B, 1) or (B,), target (B,): squared differences; missing are NaN and, among whole numbers, `IGNORE`."""
+    known = ~target.isnan() if target.is_floating_point() else target != IGNORE
     return ((scores.reshape(target.shape) - target.nan_to_num()).square() * known).sum()
 
 

@@ -6,17 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset
-from manyheads.errors import Problem, RecipeError, listed, nearest
-from manyheads.metrics import Score
+from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
+from manyheads.metrics import Score, unfit
 from manyheads.model import Model
 from manyheads.nn.losses import items
+from manyheads.task.base import Task
+from manyheads.task.classification import Classification
+from manyheads.task.tagging import Tagging
 from manyheads.train.engine import Engine
-from manyheads.types import Record
+from manyheads.types import IGNORE, Record
 
 _PADDED = 8192  # padded pieces in an evaluation batch; nothing is kept for a backward pass, so it can be large
+_SHOWN = 20  # rows of one label set that an error lists
 
 
 def evaluate(
@@ -44,6 +49,51 @@ def evaluate(
     finally:
         model.train(was_training)
     return records
+
+
+@torch.no_grad()  # tensors made in inference mode, which a module may keep, could not be trained with
+def rehearse(model: Model, datasets: Iterable[Dataset], engine: Engine) -> None:
+    """Answer one row of each label set, so that what could not be trained on or scored is found before training.
+
+    Raises RecipeError for metrics that a task cannot feed, and DataError for ids of classes that its head does not have.
+    """
+    unscored: list[Problem] = []
+    strange: list[Problem] = []
+    was_training = model.training
+    model.eval()
+    try:
+        for dataset in datasets:
+            for label in _heads(model, dataset, {}):
+                task, row = model.tasks[label], np.flatnonzero(dataset.items(label))[:1]
+                with engine.autocast():
+                    scores = model.answer(dataset.batch(row).to(engine.device), [label])[label].scores
+                if found := _strange_ids(task, dataset, scores):
+                    strange += found
+                    continue
+                judged = task.type.judge(scores, dataset.gold(label, row).to(engine.device))
+                sample = (judged.gold, judged.predicted, judged.probabilities)
+                unscored += unfit(label, task.metric, task.metrics, task.type.labels, task.type.scheme, sample)
+    finally:
+        model.train(was_training)
+    if unscored:
+        raise RecipeError(*dict.fromkeys(unscored))
+    if strange:
+        raise DataError(*strange)
+
+
+def _strange_ids(task: Task, dataset: Dataset, scores: Tensor) -> list[Problem]:
+    """Ids in a label set of classes that are not among those of the head."""
+    if not isinstance(task.type, Classification | Tagging):
+        return []
+    gold = dataset.gold(task.name, np.arange(len(dataset)))
+    if gold.is_floating_point():
+        return []
+    classes = scores.shape[-1]
+    rule = f"task {task.name}: the head has {classes} classes, so an id is from 0 to {classes - 1}"
+    wrong = ((gold != IGNORE) & ((gold < 0) | (gold >= classes))).nonzero()
+    place = f"{dataset.name}/{dataset.split} row"
+    shown = [Problem(rule, f"{place} {int(at[0])}", str(int(gold[tuple(at)]))) for at in wrong[:_SHOWN]]
+    return [*shown, *([Problem(f"and {len(wrong) - _SHOWN} more such rows")] if len(wrong) > _SHOWN else [])]
 
 
 def as_dict(records: Iterable[Record]) -> dict[str, float]:
