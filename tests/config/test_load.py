@@ -130,6 +130,19 @@ def test_what_an_extended_recipe_extends_may_be_no_name(refused: Refused, small:
 # Python -------------------------------------------------------------------------------------------------------------
 
 
+def test_a_key_that_is_given_twice_hides_no_other_mistake(tmp_path: Path, small: str) -> None:
+    (tmp_path / "base.yaml").write_text(small + "seed: 1\nseed: 2\n")
+    (tmp_path / "recipe.yaml").write_text("extends: base.yaml\ntraining: {epochs: 0, steps: 3, steps: 4}\nseeds: 1\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert [(Path(p.place.split(":")[0]).name, p.value) for p in caught.value.problems] == [
+        ("base.yaml", "seed"),
+        ("recipe.yaml", "0"),
+        ("recipe.yaml", "steps"),
+        ("recipe.yaml", "seeds"),
+    ]
+
+
 def test_plain_values_give_the_same_recipe(load: Load, small: str) -> None:
     loaded = load(small)
     made = recipe_from(loaded.data)

@@ -41,10 +41,11 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-def compose(text: str, name: str, *, located: bool = True) -> Node:
+def compose(text: str, name: str, *, located: bool = True, repeated: list[Problem] | None = None) -> Node:
     """The tree of one YAML document; `name` is the place of every value when `located` is False.
 
-    Raises RecipeError for all that is not plain YAML within the limits.
+    Raises RecipeError for all that is not plain YAML within the limits. A key that is given twice is no error where
+    `repeated` is a list, which takes it up: the tree has its first value, and the rest can be checked all the same.
     """
     composer = _Composer(name, located)
     try:
@@ -59,8 +60,10 @@ def compose(text: str, name: str, *, located: bool = True) -> Node:
         raise RecipeError(Problem("a control character cannot stand in YAML", place, text[error.position])) from None
     except ValueError:  # ruamel hands an escape beyond Unicode to chr()
         raise RecipeError(Problem("an escape names no Unicode character", composer.last)) from None
-    if composer.problems:
-        raise RecipeError(*composer.problems)
+    if composer.problems or (composer.repeated and repeated is None):
+        raise RecipeError(*composer.problems, *composer.repeated)
+    if repeated is not None:
+        repeated += composer.repeated
     return composer.root or Node(None, f"{name}:1:1" if located else name)
 
 
@@ -91,6 +94,7 @@ class _Composer:
     root: Node | None = None
     last: str = ""
     problems: list[Problem] = field(default_factory=list)
+    repeated: list[Problem] = field(default_factory=list)
     _open: list[_Open] = field(default_factory=list)
     _anchors: dict[str, Node | None] = field(default_factory=dict)
     _nodes: int = 0
@@ -173,7 +177,7 @@ class _Composer:
                 remedy = "YAML 1.2 has no merge keys; use `defaults` or `extends`"
                 self.problems.append(Problem("a merge key cannot stand in a recipe", key.place, "<<", remedy=remedy))
             elif key.raw in first:
-                self.problems.append(Problem(f"the key is given twice, first at {first[key.raw]}", key.place, key.raw))
+                self.repeated.append(Problem(f"the key is given twice, first at {first[key.raw]}", key.place, key.raw))
             else:
                 first[key.raw] = key.place
                 yield _text(key.raw, key.place), replace(value, key=key.place)

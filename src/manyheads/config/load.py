@@ -19,7 +19,7 @@ from manyheads.config.explain import explain
 from manyheads.config.node import Finding, KeyPath, Node, from_python, overlay
 from manyheads.config.overrides import apply_overrides, retyped
 from manyheads.config.recipe import Recipe
-from manyheads.config.source import read_source
+from manyheads.config.source import Source, read_source
 from manyheads.errors import Problem, RecipeError
 
 _SHOWN = 20  # problems of one message
@@ -69,8 +69,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), plugins: Plugin
     (file formats); any other type that is not built in is an error. Raises RecipeError with every mistake.
     """
     source = read_source(path)
-    root = apply_overrides(_extended(source.root, Path(path)), overrides)
-    root, recipe, warnings = _resolved(root, plugins or {})
+    extended, repeated = _extended(source, Path(path))
+    root, recipe, warnings = _resolved(apply_overrides(extended, overrides), plugins or {}, repeated)
     return Loaded(recipe, Path(path), source.text, root.plain(), warnings, root, tuple(overrides))
 
 
@@ -86,24 +86,25 @@ def recipe_from(data: Mapping[str, Any], plugins: Plugins | None = None) -> Load
     return Loaded(recipe, None, dump(recipe), root.plain(), warnings, root)
 
 
-def _extended(root: Node, path: Path) -> Node:
-    """The tree over that of the recipe which it extends, if any."""
+def _extended(source: Source, path: Path) -> tuple[Node, tuple[Problem, ...]]:
+    """The tree over that of the recipe which it extends, if any, and the keys that are given twice."""
+    root = source.root
     extends = root.child("extends")
     if extends is None or extends.value is None:
-        return root
+        return root, source.repeated
     if not isinstance(extends.value, str):
         raise RecipeError(Problem("`extends` must be the path of one recipe", extends.place, extends.raw or None))
     file = path.parent / extends.value
     if not file.is_file():
         raise RecipeError(Problem("`extends` names a file that is not there", extends.place, str(file)))
-    base = read_source(file).root
-    further = base.child("extends")
+    base = read_source(file)
+    further = base.root.child("extends")
     if further is not None:
         if circle := _circle(path, file, further.value):
             raise RecipeError(Problem(f"recipes extend each other in a circle: {circle}", extends.place, extends.raw))
         remedy = f"it is extended at {extends.place}; write both into one file"
         raise RecipeError(Problem("a recipe that is extended cannot extend another", further.key, further.raw, remedy=remedy))
-    return overlay(base, root).without(("extends",))
+    return overlay(base.root, root).without(("extends",)), (*base.repeated, *source.repeated)
 
 
 def _circle(path: Path, file: Path, further: Any) -> str:
@@ -114,7 +115,7 @@ def _circle(path: Path, file: Path, further: Any) -> str:
     return "" if last is None else " -> ".join(os.path.normpath(recipe) for recipe in chain[seen.index(seen[last]) : last + 1])
 
 
-def _resolved(root: Node, plugins: Plugins) -> tuple[Node, Recipe, tuple[str, ...]]:
+def _resolved(root: Node, plugins: Plugins, repeated: Sequence[Problem] = ()) -> tuple[Node, Recipe, tuple[str, ...]]:
     root, findings, warnings = merge_defaults(root)
     typed, wrong_types = check_types(root, plugins)
     recipe, wrong_values, typed = _validated(typed)
@@ -122,8 +123,8 @@ def _resolved(root: Node, plugins: Plugins) -> tuple[Node, Recipe, tuple[str, ..
     rest = recipe or _remainder(typed, wrong_values)
     rules = check(rest, root, plugins) if rest is not None else []
     findings = [*schema, *(f for f in rules if not _waits(f, schema))]
-    if findings or recipe is None:
-        _refuse(findings, root)
+    if findings or repeated or recipe is None:
+        _refuse([*repeated, *(finding.problem(root) for finding in findings)])
     return typed, recipe, (*warnings, *warnings_of(recipe, typed))
 
 
@@ -172,8 +173,8 @@ def _waits(finding: Finding, schema: Sequence[Finding]) -> bool:
     return any(other.path[:-1] in (finding.path, finding.path[:-1]) for other in schema if len(other.path) > 1)
 
 
-def _refuse(findings: Sequence[Finding], root: Node) -> NoReturn:
-    problems = sorted(dict.fromkeys(finding.problem(root) for finding in findings), key=_by_place)
+def _refuse(found: Sequence[Problem]) -> NoReturn:
+    problems = sorted(dict.fromkeys(found), key=_by_place)
     more = len(problems) - _SHOWN
     raise RecipeError(*problems[:_SHOWN], *([f"and {more} more"] if more > 0 else []))
 

@@ -14,23 +14,25 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A recipe file: its name as the user gave it, its text, and the tree."""
+    """A recipe file: its name as the user gave it, its text, the tree, and keys of it that are given twice."""
 
     name: str
     text: str
     root: Node
+    repeated: tuple[Problem, ...] = ()
 
 
 def read_source(path: str | Path) -> Source:
-    """Read a recipe file.
+    """Read a recipe file; a key that is given twice has its first value in the tree.
 
     Raises RecipeError with file, line and column for all that is not plain YAML 1.2 in UTF-8 within the limits.
     """
     name, text = str(path), _read_text(Path(path))
-    root = compose(text, name)
+    repeated: list[Problem] = []
+    root = compose(text, name, repeated=repeated)
     if not isinstance(root.value, dict):
         raise RecipeError(Problem("a recipe must be a mapping of keys to values", f"{name}:1:1", root.raw or None))
-    return Source(name, text, root)
+    return Source(name, text, root, tuple(repeated))
 
 
 def _read_text(path: Path) -> str:
