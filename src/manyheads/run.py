@@ -214,7 +214,7 @@ class _Session:
         for progress in self._steps():
             self.ledger.add(progress, self.stream.asked(progress.epoch, self.state.mixture, self.state.retired))
             if self.engine.main:
-                clock.tick(sum(progress.rows.values()), _told(progress), progress.step == progress.steps)
+                clock.tick(sum(progress.rows.values()), self._told(progress), progress.step == progress.steps)
             self._record(progress)
             if self.average:
                 self.average.take(progress.step)
@@ -236,6 +236,13 @@ class _Session:
                 saved = time.monotonic()
             if last:
                 return
+
+    def _told(self, progress: Progress) -> dict[str, Any]:
+        """What progress.jsonl keeps of a step: shares of batches are those since the last evaluation."""
+        losses = {task: number(value) for task, value in progress.losses.items()}
+        shares = {name: round(share, 4) for name, share in self.ledger.shares().items()}
+        facts = {"step": progress.step, "losses": losses, "rate": progress.rate, "norm": number(progress.norm)}
+        return {**facts, "shares": shares, "peak_memory_mib": round(self.engine.peak_memory() / 2**20)}
 
     def _record(self, progress: Progress) -> None:
         """The cosines of a step, as records of the first task of each pair; the others are known by the metric's name."""
@@ -383,9 +390,3 @@ class _Session:
             save_artefact(target, self.model, self.assembly.blueprint, texts)
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)
-
-
-def _told(progress: Progress) -> dict[str, Any]:
-    """What progress.jsonl keeps of a step."""
-    losses = {task: number(value) for task, value in progress.losses.items()}
-    return {"step": progress.step, "losses": losses, "rate": progress.rate, "norm": number(progress.norm)}

@@ -72,6 +72,14 @@ def test_ranks_make_noise_of_their_own(engine: Engine) -> None:
     assert noise(engine, 1, 2) != first
 
 
+def test_peak_memory_never_falls(engine: Engine) -> None:
+    before = engine.peak_memory()
+    held = torch.ones(2**22)  # 16 MiB
+    after = engine.peak_memory()
+    del held
+    assert 2**24 <= before <= after <= engine.peak_memory() < 2**40
+
+
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_shares_are_the_whole(engine: Engine, world: int) -> None:
     engine.world, rows = world, list(range(7))

@@ -79,8 +79,18 @@ def test_shares_sum_to_one(metric: str) -> None:
     assert sum(r.value for r in records if r.metric == metric) == pytest.approx(1)
 
 
+def test_shares_on_the_way_are_those_of_batches() -> None:
+    ledger = ledger_of()
+    assert ledger.shares() == {"a": 0.5, "b": 0.5}
+    ledger.take(3)
+    assert ledger.shares() == {}
+    ledger.add(step_of({"z": 1.0}, {"b": 1}, {"b": 1}, {"b": 2}), {"a": 0.5, "b": 0.5})
+    assert ledger.shares() == {"a": 0, "b": 1}
+
+
 def test_nothing_trained_is_no_share() -> None:
     empty = Ledger({"x": "a"}, {"a": 0})
+    assert empty.shares() == {}
     assert told(empty.take(1), "a") == {"batches": 0, "rows": 0, "tokens": 0, "passes": 0}
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -44,6 +46,12 @@ class Engine:
     def main(self) -> bool:
         """True in the process that writes."""
         return self.rank == 0
+
+    def peak_memory(self) -> int:
+        """Most bytes that were in use at a time: of the GPU by torch, without one of the machine by this process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 inside, when the recipe says so."""

@@ -69,11 +69,16 @@ class Ledger:
         self.means, self.since = {}, {}
         return found
 
+    def shares(self, kind: str = "batches") -> dict[str, float]:
+        """Data set to its share of a kind since the last evaluation; empty where there was none."""
+        sums = self.since.get(kind, {})
+        total = sum(sums.values())
+        return {name: sums.get(name, 0) / total for name in self.sizes} if total else {}
+
     def _told(self, name: str) -> Iterator[tuple[str, float]]:
         for kind, metric in (("asked", "asked_share"), *((kind, f"share_{kind}") for kind in _SHARES)):
-            sums = self.since.get(kind, {})
-            if total := sum(sums.values()):
-                yield metric, sums.get(name, 0) / total
+            if shares := self.shares(kind):
+                yield metric, shares[name]
         for kind in _COUNTS:
             yield kind, self.total.get(kind, {}).get(name, 0)
         yield "passes", self.total.get("rows", {}).get(name, 0) / max(self.sizes[name], 1)
