@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from manyheads.artefact import load_artefact, save_artefact
+from manyheads.artefact import is_ours, load_artefact, reading, save_artefact
 from manyheads.data.labels import LabelMap
 from manyheads.data.targets import target_from_json
-from manyheads.errors import ArtefactError
+from manyheads.errors import ArtefactError, MissingExtraError, Problem, RecipeError, ResourceError
 from manyheads.folder import read_json, writing
 from manyheads.types import Batch, Tokens
 
@@ -166,6 +166,109 @@ def test_weights_of_another_model_are_refused(artefact: Path, tmp_path: Path) ->
 def test_a_description_that_is_none(artefact: Path, tmp_path: Path, change: Callable[[Any], None], rule: str) -> None:
     with pytest.raises(ArtefactError, match=rule):
         load_artefact(changed(artefact, tmp_path / "copy", edit("config.json", change)))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "rule"),
+    [
+        ("config.json", lambda c: c["tasks"]["mood"]["options"].update(labels=["up"]), "'mood' wants 1 scores, .* gives 2"),
+        ("config.json", lambda c: c["modules"]["encoder"]["options"].update(max_length="abc"), "cannot be used: TypeError"),
+        ("config.json", lambda c: c["modules"]["encoder"].update(options=[1]), "cannot be used: TypeError"),
+        ("config.json", lambda c: c["tasks"]["mood"].update(options=["up", "down"]), "unknown option|cannot be used"),
+        ("config.json", lambda c: c["tasks"]["mood"].update(options=7), "cannot be used: TypeError"),
+        ("config.json", lambda c: c["tasks"]["mood"].update(weight="x"), "cannot be used: TypeError"),
+        ("config.json", lambda c: c["tasks"]["mood"].update(type="other"), "no task is called 'other'"),
+        ("config.json", lambda c: c["tasks"]["mood"].update(path=[]), "path"),
+        ("config.json", lambda c: c["modules"]["mood_head"].update(type="other"), "no module is called 'other'"),
+        ("config.json", lambda c: c["modules"]["mood_head"]["options"].update(classes=-1), "cannot be used|scores"),
+        ("config.json", lambda c: c["modules"].pop("mood_head"), "not in the pool"),
+        ("config.json", lambda c: c["modules"].pop("encoder"), "not in the pool"),
+        ("encoder/config.json", lambda c: c.update(hidden_size="wide"), "config"),
+        ("encoder/config.json", lambda c: c.update(num_attention_heads=7), "cannot be used"),
+    ],
+)
+def test_a_description_that_does_not_fit_together(
+    artefact: Path, tmp_path: Path, name: str, change: Callable[[Any], None], rule: str
+) -> None:
+    copy = changed(artefact, tmp_path / "copy", edit(name, change))
+    with pytest.raises(ArtefactError, match=rule) as caught:
+        load_artefact(copy)
+    assert all(p.place.startswith(str(copy / "config.json")) for p in caught.value.problems)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "encoder/model.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"torn"], ids=str)
+def test_weights_that_are_torn_or_gone(artefact: Path, tmp_path: Path, name: str, content: bytes | None) -> None:
+    def spoil(folder: Path) -> None:
+        file = folder / name
+        half = file.read_bytes()[: file.stat().st_size // 2]
+        file.unlink() if content is None else file.write_bytes(half if content == b"torn" else content)
+
+    with pytest.raises(ArtefactError) as caught:
+        load_artefact(changed(artefact, tmp_path / "copy", spoil))
+    assert str(tmp_path / "copy") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "encoder/config.json", "encoder/tokenizer.json"])
+def test_a_file_that_is_gone_is_named(artefact: Path, tmp_path: Path, name: str) -> None:
+    copy = changed(artefact, tmp_path / "copy", lambda folder: (folder / name).unlink())
+    with pytest.raises(ArtefactError, match=str(copy)):
+        load_artefact(copy)
+
+
+# what reading a file may raise ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyError("mood"), "x/a.json: cannot be used: KeyError: 'mood'"),
+        (IndexError("out of range"), "x/a.json: cannot be used: IndexError: out of range"),
+        (FileNotFoundError(2, "No such file", "x/b.json"), "x/b.json: the file is missing"),
+        (FileNotFoundError("no errno"), "x/a.json: the file is missing"),
+        (RecipeError("no good"), "x/a.json: no good"),
+        (ResourceError(Problem("gone", "modules.e")), "x/a.json: modules.e: gone"),
+        (ArtefactError(Problem("broken", "a.json")), "x/a.json: broken"),
+        (ArtefactError(Problem("broken", "x/b.json")), "x/b.json: broken"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_whatever_a_file_makes_its_reader_raise_has_its_name(error: Exception, told: str) -> None:
+    with pytest.raises(ArtefactError) as caught, reading(Path("x/a.json")):
+        raise error
+    assert str(caught.value) == told
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), MissingExtraError("pip install x")], ids=repr)
+def test_what_is_not_the_files_fault_stays_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, reading(Path("x/a.json")):
+        raise error
+    assert caught.value is error
+
+
+# in the way -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_artefact_is_moved_aside_and_a_whole_one_replaced(artefact: Path, tmp_path: Path) -> None:
+    found, target = load_artefact(artefact), tmp_path / "copy"
+    for number, damage in enumerate([None, "manifest.json", "config.json"]):
+        save_artefact(target, found.model, found.blueprint, {"note": str(number)})
+        assert (target / "note").read_text() == str(number)
+        if damage:
+            (target / damage).unlink()
+    save_artefact(target, found.model, found.blueprint, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["copy", "copy.damaged-1", "copy.damaged-2"]
+    assert [(tmp_path / f"copy.damaged-{n}" / "note").read_text() for n in (1, 2)] == ["1", "2"]
+
+
+def test_a_strangers_folder_is_in_the_way(artefact: Path, tmp_path: Path) -> None:
+    found = load_artefact(artefact)
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert not is_ours(tmp_path)
+    with pytest.raises(ResourceError, match="in the way"):
+        save_artefact(tmp_path, found.model, found.blueprint, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_description_that_is_no_mapping(artefact: Path, tmp_path: Path) -> None:

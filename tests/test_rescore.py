@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manyheads.api import load_recipe
 from manyheads.artefact import Artefact, load_artefact
 from manyheads.config.load import Loaded
-from manyheads.errors import DataError, RecipeError
+from manyheads.data.labels import LabelMap
+from manyheads.errors import ArtefactError, DataError, RecipeError
 from manyheads.folder import read_json
 from manyheads.rescore import rescore, rescore_file
 
@@ -100,3 +106,50 @@ def test_bad_labels_are_left_out_where_the_recipe_says_so(moved: Path) -> None:
         for name in ("more.csv", "good.csv")
     ]
     assert values[0] == values[1]
+
+
+# artefacts whose files do not fit together ------------------------------------------------------------------------------
+
+
+def rewritten(folder: Path, name: str, change: Callable[[Any], None]) -> tuple[Artefact, Loaded]:
+    """The artefact with one file changed after it was loaded."""
+    artefact, loaded = opened(folder)
+    file = artefact.folder / name
+    data = json.loads(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
+    return artefact, loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "rule"),
+    [
+        ("labels.json", lambda d: d.pop("mood"), "labels.json: has no entry 'mood'"),
+        ("labels.json", lambda d: d.update(mood=3), "labels.json: kind: a target's kind is one of"),
+        ("labels.json", lambda d: d["mood"].update(labels=None), "task mood has the labels none, and the model 'down', 'up'"),
+        ("labels.json", lambda d: d["mood"].update(labels=LabelMap(("up", "down")).to_json()), "the labels 'up', 'down'"),
+        ("data.json", lambda d: d.pop("mood"), "data.json: has no entry 'mood'"),
+        ("data.json", lambda d: d["mood"].pop("train"), "data.json: cannot be used: KeyError: 'train'"),
+        ("data.json", lambda d: d["mood"].update(train=[7]), "data.json: cannot be used: TypeError"),
+        ("data.json", lambda d: d.update(mood=None), "data.json: cannot be used: TypeError"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_of_the_artefact(
+    moved: Path, name: str, change: Callable[[Any], None], rule: str
+) -> None:
+    with pytest.raises(ArtefactError, match=re.escape(rule)):
+        rescore(*rewritten(moved, name, change))
+
+
+def test_labels_that_are_gone_are_an_error_of_the_artefact_for_a_file_too(moved: Path) -> None:
+    artefact, loaded = rewritten(moved, "labels.json", lambda data: data.pop("mood"))
+    with pytest.raises(ArtefactError, match="has no entry 'mood'"):
+        rescore_file(artefact, loaded, "mood", str(moved / "mood.csv"))
+
+
+def test_a_recipe_of_another_model_is_an_error_of_the_artefact(moved: Path) -> None:
+    artefact, loaded = opened(moved)
+    without = loaded.recipe.model_copy(update={"tasks": {n: t for n, t in loaded.recipe.tasks.items() if n != "mood"}})
+    for score in (rescore, lambda a, r: rescore_file(a, r, "names", str(moved / "names.conll"))):
+        with pytest.raises(ArtefactError, match=r"resolved\.yaml: has the tasks 'likeness', 'names', and the model 'mood'"):
+            score(artefact, replace(loaded, recipe=without))

@@ -100,14 +100,22 @@ def reading(file: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (ArtefactError, MissingExtraError, MemoryError):
+    except (MissingExtraError, MemoryError):
         raise
     except ManyheadsError as error:
-        raise ArtefactError(*(replace(p, place=f"{file}: {p.place}".removesuffix(": ")) for p in error.problems)) from error
+        raise ArtefactError(*(_at(file, problem) for problem in error.problems)) from error
     except FileNotFoundError as error:
         raise ArtefactError(Problem("the file is missing", str(error.filename or file))) from error
     except Exception as error:  # of a plug-in's module, or torch's, or Python's
         raise ArtefactError(Problem(f"cannot be used: {type(error).__name__}: {error}", str(file))) from error
+
+
+def _at(file: Path, problem: Problem) -> Problem:
+    """The problem with its file, unless its place begins with that or names another one beside it."""
+    if problem.place.startswith(str(file.parent)):
+        return problem
+    inner = problem.place.removeprefix(file.name)
+    return replace(problem, place=f"{file}: {inner}" if inner else str(file))
 
 
 def _check_heads(model: Model, file: Path) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from manyheads.artefact import Artefact
+from manyheads.artefact import DATA, LABELS, RESOLVED, Artefact, reading
 from manyheads.config.load import Loaded
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import Split, read_rows
-from manyheads.data.targets import KnownTarget, require_column, target_from_json
-from manyheads.errors import DataError, Problem, RecipeError, listed, nearest, shown
+from manyheads.data.targets import KnownTarget, NumberTarget, require_column, target_from_json
+from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
 from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources
 from manyheads.train.engine import Engine
@@ -25,16 +25,21 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
     """Records on the dev and test rows of the model's recipe, and sentences about what could not be scored.
 
     `loaded` is the artefact's own resolved.yaml. A data set whose files are not those of the training is not at hand:
-    other rows would be set aside, and the model may have been trained on them. Raises DataError when nothing is scored.
+    other rows would be set aside, and the model may have been trained on them. Raises DataError when nothing is scored,
+    ArtefactError where the files of the artefact do not fit together.
     """
+    _check_tasks(artefact, loaded)
     records: list[Record] = []
     missed: list[Problem] = []
     base = loaded.path.parent if loaded.path else Path()
-    then = read_json(artefact.folder / "data.json")
     for source in sources(loaded.recipe):
         try:
             rows, read = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
-            _check_same(source.name, then[source.name], origin(source.name, read))
+            now = origin(source.name, read)
+            with reading(artefact.folder / DATA):
+                noted = _entry(artefact.folder / DATA, source.name)
+                then = {split: [[name, digest] for name, digest in noted[split]] for split in now}
+            _check_same(source.name, then, now)
         except DataError as error:
             missed += error.problems
             continue
@@ -53,8 +58,9 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
 def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> list[Record]:
     """Records of one task on a file that has the columns of its training data. The split is called like the file.
 
-    Raises DataError for a file without a label of the task.
+    Raises DataError for a file without a label of the task, ArtefactError as `rescore`.
     """
+    _check_tasks(artefact, loaded)
     if task not in artefact.model.tasks:
         known = list(artefact.model.tasks)
         rule = f"the model has no such task (there are: {listed(known)})"
@@ -65,7 +71,7 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
     found = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)
     if not found:
-        column = target_from_json(read_json(artefact.folder / "labels.json")[task]).column
+        column = _targets(artefact, [task])[task].column
         require_column(rows["test"], column, f"task {task}")
         raise DataError(Problem(f"task {task}: no row has a label in column {shown(column)}", file))
     return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found]
@@ -88,14 +94,43 @@ def _check_same(dataset: str, then: Mapping[str, Any], now: Mapping[str, Any]) -
 def _records(
     artefact: Artefact, loaded: Loaded, source: Source, tasks: Sequence[str], rows: Mapping[Split, list[Row]]
 ) -> list[Record]:
-    saved = read_json(artefact.folder / "labels.json")
-    targets: dict[str, KnownTarget] = {task: target_from_json(saved[task]) for task in tasks}
+    targets = _targets(artefact, tasks)
     trunk = artefact.blueprint.tasks[tasks[0]].path[0].module
     longest = artefact.blueprint.modules[trunk].options["max_length"]
     prepared = Prepared(source, sifted(source, rows, targets)[0], targets, {})
     datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
     engine = Engine(loaded.recipe.training)
     return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine)
+
+
+def _targets(artefact: Artefact, tasks: Sequence[str]) -> dict[str, KnownTarget]:
+    """How the labels of tasks are read: the very labels, in their order, that the model answers with."""
+    file = artefact.folder / LABELS
+    with reading(file):
+        targets = {task: target_from_json(_entry(file, task)) for task in tasks}
+    for task, target in targets.items():
+        names = [] if isinstance(target, NumberTarget) or target.labels is None else list(target.labels.names)
+        answers = list(artefact.blueprint.tasks[task].options.get("labels", []))
+        if names != answers:
+            rule = f"task {task} has the labels {listed(names)}, and the model {listed(answers)}"
+            raise ArtefactError(Problem(rule, str(file)))
+    return targets
+
+
+def _check_tasks(artefact: Artefact, loaded: Loaded) -> None:
+    """ArtefactError where the saved recipe is that of another model."""
+    told, there = list(loaded.recipe.tasks), list(artefact.model.tasks)
+    if set(told) != set(there):
+        rule = f"has the tasks {listed(told)}, and the model {listed(there)}"
+        raise ArtefactError(Problem(rule, str(artefact.folder / RESOLVED)))
+
+
+def _entry(file: Path, name: str) -> Any:
+    """What a JSON file of the artefact says about one name."""
+    data = read_json(file)
+    if not isinstance(data, dict) or name not in data:
+        raise ArtefactError(Problem(f"has no entry {shown(name)}", str(file)))
+    return data[name]
 
 
 def _format(spec: DataSpec, file: str) -> str:

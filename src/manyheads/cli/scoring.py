@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from manyheads.api import load_recipe
-from manyheads.artefact import Artefact, load_artefact
+from manyheads.artefact import RECORDS, RESOLVED, Artefact, load_artefact, reading
 from manyheads.cli.console import print_json, warn
 from manyheads.cli.predicting import find_artefact
 from manyheads.cli.training import print_scores, values_of
@@ -24,7 +24,8 @@ def evaluate(artefact: Path, data: Sequence[str], as_json: bool) -> None:
     """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`."""
     wanted = _pairs(data)
     found = load_artefact(find_artefact(artefact))
-    loaded = load_recipe(found.folder / "resolved.yaml")
+    with reading(found.folder / RESOLVED):
+        loaded = load_recipe(found.folder / RESOLVED)
     records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
     scores = [r for r in records if r.metric != "loss"]
     if as_json:
@@ -39,7 +40,7 @@ def _set_aside(found: Artefact, loaded: Loaded) -> list[Record]:
     for text in missed:
         warn(f"left out: {text}")
     scored = {(r.task, r.dataset, r.split) for r in records}
-    saved = Journal(found.folder / "records.jsonl").read()
+    saved = Journal(found.folder / RECORDS).read()
     return [*records, *(r for r in saved if r.metric.endswith(SUFFIX) and (r.task, r.dataset, r.split) in scored)]
 
 
