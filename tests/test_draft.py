@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from manyheads.api import load_recipe
+from manyheads.api import load_recipe, recipe_from
 from manyheads.assemble import assemble
 from manyheads.config.recipe import Recipe
 from manyheads.draft import Guess, _yaml, draft, families, guess
@@ -330,6 +330,35 @@ def test_the_other_type_works_as_the_note_says(place: Path, tiny: Path) -> None:
 
 
 # what init cannot take ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "TRAIN.TSV"])
+def test_a_first_line_that_looks_like_data_is_told(place: Path, name: str) -> None:
+    lines = [f"gj04\t{i % 2}\t{'*' * (i % 2)}\tSentence number {i}." for i in range(1, 30)]
+    (place / name).write_text("\n".join(lines) + "\n")
+    [note] = [note for note in guessed(place, name).notes if "looks like data" in note]
+    assert note.startswith("The first line looks like data ('gj04', '1', '*'): if it is no header, write `columns: […]`")
+    assert "4 names" in note
+
+
+def test_with_columns_as_the_note_says_no_row_is_lost(place: Path, tiny: Path) -> None:
+    (place / "t.tsv").write_text("".join(f"{i % 2}\tgood film {i}\n" for i in range(30)))
+    text = draft([place / "t.tsv"], str(tiny), place)
+    assert "# The first line looks like data ('0'): " in text
+    data = {"train": "t.tsv", "columns": ["label", "text"], "text": "text", "label": "label"}
+    task = {"type": "classification", "path": ["encoder"], "data": data}
+    module = {"type": "pretrained", "name": str(tiny)}
+    found = assemble(recipe_from({"modules": {"encoder": module}, "tasks": {"t": task}}))
+    assert found.rows["t"] == {"train": 30}
+
+
+@pytest.mark.parametrize(("name", "head"), [("a.csv", ",text,label"), ("a.jsonl", "")])
+def test_names_that_are_none_of_the_values_are_a_header(place: Path, name: str, head: str) -> None:
+    if head:
+        (place / name).write_text(head + "\n" + "".join(f"{i},good film,{i % 2}\n" for i in range(20)))
+    else:
+        jsonl(place / name, [{"text": "text", "1": "a"} for _ in range(20)])
+    assert not any("looks like data" in note for note in guessed(place, name).notes)
 
 
 def test_a_file_of_one_column(place: Path) -> None:

@@ -27,6 +27,7 @@ _SPLITS: Mapping[str, Split] = {
     "test": "test",
 }
 _SPLIT = re.compile(rf"(?<![^._-])({'|'.join(_SPLITS)})(?![^._-])", re.IGNORECASE)  # a whole part of a file's name
+_TABLES = (".csv", ".tsv")  # endings of files with a header
 _ORDER: tuple[Split, ...] = ("train", "dev", "test")
 _LINES = "a .txt file is read as plain lines; for a word and its tag a line name it .conll, for columns .tsv"
 _FEWEST = 10  # training rows of which some can be set aside
@@ -131,8 +132,12 @@ def _parted(name: str) -> tuple[Split, str]:
 
 def _stem(name: str) -> str:
     """A file's name without the endings that tell its format."""
-    name = name.removesuffix(next((p for p in PACKED if name.lower().endswith(p)), ""))
+    name = _unpacked(name)
     return name.rpartition(".")[0] or name
+
+
+def _unpacked(name: str) -> str:
+    return name[: -len(next((p for p in PACKED if name.lower().endswith(p)), "")) or None]
 
 
 def _name_of(text: str) -> str:
@@ -150,6 +155,7 @@ def guess(family: Family, base: Path) -> Guess:
     used = _word_columns(rows) or _text_columns(rows, files["train"][0])
     kept = {split: part for split, part in read.items() if set(used.values()) <= set(columns_of(part.rows))}
     notes = [*family.notes, *(_left_out(files[split], used, read[split].rows) for split in read if split not in kept)]
+    notes += _headless(files["train"][0], rows)
     data = _files(family, kept, base) + [f"{key}: {_yaml(column)}" for key, column in used.items()]
     make = _tagging if "words" in used else _labels
     return make(family.name, data, kept, used, notes)
@@ -173,6 +179,18 @@ def _files(family: Family, kept: Mapping[Split, Rows], base: Path) -> list[str]:
 def _left_out(files: Sequence[str], used: Mapping[str, str], rows: Sequence[Row]) -> str:
     absent = [column for column in used.values() if column not in columns_of(rows)]
     return f"Left out: {listed(files)}, without the column {listed(absent)}."
+
+
+def _headless(file: str, rows: Sequence[Row]) -> list[str]:
+    """A note where the first line of a table looks like data: a name in it is a number, or stands in its column again."""
+    if PurePath(_unpacked(file)).suffix.lower() not in _TABLES:
+        return []
+    names = columns_of(rows)
+    odd = [name for name in names if _NUMBER.fullmatch(name) or any(row.values.get(name) == name for row in rows if name)]
+    if not odd:
+        return []
+    remedy = f"if it is no header, write `columns: […]` under `data`, with {len(names)} names, and mend what names a column"
+    return [f"The first line looks like data ({listed(odd)}): {remedy}."]
 
 
 def _yaml(value: str) -> str:
