@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from manyheads.api import load_recipe, recipe_from
 from manyheads.assemble import assemble
+from manyheads.config.compose import compose
 from manyheads.config.recipe import Recipe
 from manyheads.draft import Guess, _yaml, draft, families, guess
 from manyheads.errors import DataError, RecipeError
@@ -66,6 +70,11 @@ def test_pairs_are_found_by_name(place: Path, tiny: Path) -> None:
         (["a", "", "b"] * 5, "classification", ["a", "b"]),
         (["a", None, "b"] * 5, "classification", ["a", "b"]),
         (["yes", "no", "null", "1e3", "- x", "#1", "a: b", "'", '"', "é\u2028"] * 2, "classification", ...),
+        (
+            ["a\x7f", "b\x80", "c\x85d", "\x85", "\ufeff", "\uffff", "\U0001fffe", "\u00a0", "\\u", "😀"] * 2,
+            "classification",
+            ...,
+        ),
     ],
     ids=str,
 )
@@ -148,6 +157,30 @@ def test_any_file_name_gives_a_task_and_is_found_again(place: Path, tiny: Path, 
     [(task, spec)] = recipe_of(place, tiny, name).tasks.items()
     assert spec.data.train == name
     assert len(task) < 65
+
+
+def test_rows_whose_label_can_be_none_are_left_out_and_told(place: Path, tiny: Path) -> None:
+    values = ["a", "b"] * 6 + [{"a": 1}, 1.5]
+    jsonl(place / "set.jsonl", [{"text": f"film {i}", "label": v} for i, v in enumerate(values)])
+    assert "2 rows break a rule" in draft([place / "set.jsonl"], str(tiny), place)
+    assert recipe_of(place, tiny, "set.jsonl").tasks["set"].labels == ["a", "b"]  # type: ignore[union-attr]
+
+
+def test_single_labels_stand_beside_lists_of_them(place: Path, tiny: Path) -> None:
+    jsonl(place / "set.jsonl", [{"text": "x", "label": v} for v in [["x", "y"], [], "z", ["x"]] * 3])
+    assert recipe_of(place, tiny, "set.jsonl").tasks["set"].labels == ["x", "y", "z"]  # type: ignore[union-attr]
+
+
+def test_rows_whose_text_is_none_are_left_out_and_told(place: Path, tiny: Path) -> None:
+    jsonl(place / "set.jsonl", [{"text": 3 if i == 4 else f"film {i}", "label": "ab"[i % 2]} for i in range(12)])
+    assert "1 rows break a rule" in draft([place / "set.jsonl"], str(tiny), place)
+    recipe_of(place, tiny, "set.jsonl")
+
+
+@given(st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=4, unique=True))
+def test_any_text_as_yaml_is_that_text(values: list[str]) -> None:
+    text = f"[{', '.join(map(_yaml, values))}]\n"
+    assert compose(text, "x").plain() == values
 
 
 def test_columns_cannot_break_out_of_a_comment(place: Path, tiny: Path) -> None:
@@ -359,6 +392,21 @@ def test_names_that_are_none_of_the_values_are_a_header(place: Path, name: str, 
     else:
         jsonl(place / name, [{"text": "text", "1": "a"} for _ in range(20)])
     assert not any("looks like data" in note for note in guessed(place, name).notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ([{"a": 1}, {"b": 2}], "set.jsonl:1: task set: a label is text, a whole number, true or false"),
+        ([None, None], "task set: no row has a label in column 'label'"),
+        (["a", 1, "b"], "write all labels of a column as one type"),
+    ],
+    ids=["maps", "nothing", "several types"],
+)
+def test_labels_that_no_recipe_could_learn(place: Path, tiny: Path, values: list[Any], rule: str) -> None:
+    jsonl(place / "set.jsonl", [{"text": f"film {i}", "label": v} for i, v in enumerate(values * 6)])
+    with pytest.raises(DataError, match=re.escape(rule)):
+        draft([place / "set.jsonl"], str(tiny), place)
 
 
 def test_a_file_of_one_column(place: Path) -> None:

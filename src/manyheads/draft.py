@@ -7,13 +7,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from manyheads.config.spec.data import DataSpec
-from manyheads.data.labels import label_text
+from manyheads.data.encode import InputSpec, sift
+from manyheads.data.labels import LabelMap, label_text
 from manyheads.data.read import Rows, Split, columns_of, read_rows
 from manyheads.data.readers.source import PACKED
+from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError, listed
 from manyheads.types import Row
 
@@ -49,19 +51,20 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One task guessed from its files: its lines of YAML under `data` and above it, and the reasons."""
+    """One task guessed from its files: its lines of YAML under `data` and above it, the reasons, how its labels are read."""
 
     name: str
     type: str
     settings: tuple[str, ...]
     data: tuple[str, ...]
     notes: tuple[str, ...]
+    target: KnownTarget
 
 
 def draft(files: Sequence[Path], encoder: str, base: Path) -> str:
     """The text of a recipe with a task for each family of files, paths relative to `base`.
 
-    Raises RecipeError for folders, DataError for what cannot be read.
+    Raises RecipeError for folders, DataError for what cannot be read or holds no labels.
     """
     remedy = "name files in it; for one sub-folder a label, write a task with `format: folders` by hand"
     rule = "data files are wanted, and this is a folder"
@@ -158,7 +161,21 @@ def guess(family: Family, base: Path) -> Guess:
     notes += _headless(files["train"][0], rows)
     data = _files(family, kept, base) + [f"{key}: {_yaml(column)}" for key, column in used.items()]
     make = _tagging if "words" in used else _labels
-    return make(family.name, data, kept, used, notes)
+    found = make(family.name, data, kept, used, notes)
+    bad = _bad(found.target, used, kept)
+    line = f"bad_rows: skip               # {bad} rows break a rule; `error` lists them"
+    return replace(found, data=(*found.data, line)) if bad else found
+
+
+def _bad(target: KnownTarget, used: Mapping[str, str], read: Mapping[Split, Rows]) -> int:
+    """How many rows a run would refuse. DataError where no training row is left, or no label fits the others."""
+    inputs = InputSpec(used.get("text"), used.get("pair"), used.get("words"))
+    good, unfit = sift(read["train"].rows, inputs, {target.task: target})
+    if not good:
+        raise DataError(unfit[0].problem())
+    fitted = target.fit(good)
+    held_out = [sift(read[split].rows, inputs, {target.task: fitted})[1] for split in read if split != "train"]
+    return sum(map(len, (unfit, *held_out, *(part.bad for part in read.values()))))
 
 
 def _files(family: Family, kept: Mapping[Split, Rows], base: Path) -> list[str]:
@@ -171,8 +188,6 @@ def _files(family: Family, kept: Mapping[Split, Rows], base: Path) -> list[str]:
     if aside and len(kept["train"].rows) >= _FEWEST:
         shares, named = ", ".join(f"{split}: 0.1" for split in aside), ", ".join(f"{split}: …" for split in aside)
         lines.append(f"split: {{{shares}}}   # set aside from train; or name files: {named}")
-    if bad := sum(len(part.bad) for part in kept.values()):
-        lines.append(f"bad_rows: skip               # {bad} rows break a rule; `error` lists them")
     return lines
 
 
@@ -194,9 +209,17 @@ def _headless(file: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _yaml(value: str) -> str:
-    """`value` as YAML: bare where that is safe, else quoted as in JSON, which YAML reads."""
+    """`value` as YAML: bare where that is safe, else in double quotes, with what cannot be seen as escapes."""
     plain = _BARE.fullmatch(value) and value.lower() not in ("null", "true", "false")
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    return value if plain else "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(character: str) -> str:
+    """Line breaks that JSON has not, controls and non-characters may not stand in YAML as they are."""
+    if character.isprintable():
+        return character
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _word_columns(rows: Sequence[Row]) -> dict[str, str]:
@@ -225,12 +248,20 @@ def _labels(name: str, data: Sequence[str], read: Mapping[Split, Rows], used: Ma
     empty = [f'missing: [""]                # {values.count("")} rows have no label'] if "" in values else []
     labels = [v for v in values if v not in (None, "")]
     kind, names = _kind(labels)
+    missing = ("",) if empty else ()
+    declared = LabelMap(tuple(names)) if _few(names) else None
+    target: KnownTarget
+    if kind == "regression":
+        target = NumberTarget(name, used["label"], missing=missing)
+    else:
+        make = MultilabelTarget if kind == "multilabel" else ClassTarget
+        target = make(name, used["label"], missing=missing, labels=declared)
     about = f"{len(names)} labels" if names else "numbers in the label column"
     if len(names) > _MOST:
         about += ": is this a label column?"
     columns = listed(columns_of(read["train"].rows))
     note = f"Guessed from {_counted(read, 'rows')} with the columns {columns}: {about}."
-    return Guess(name, kind, tuple(_written(names)), (*data, *empty), (*notes, note, *_doubts(kind, labels)))
+    return Guess(name, kind, tuple(_written(names)), (*data, *empty), (*notes, note, *_doubts(kind, labels)), target)
 
 
 def _tagging(
@@ -241,7 +272,9 @@ def _tagging(
     scheme = _scheme(names)
     settings = [*([] if scheme == "BIO" else [f"scheme: {scheme}"]), *_written(names)]
     note = f"Guessed from {_counted(read, 'sentences')}: {len(names)} tags, scheme {scheme}."
-    return Guess(name, "tagging", tuple(settings), tuple(data), (*notes, note))
+    declared = LabelMap(tuple(names)) if _few(names) else None
+    target = TagTarget(name, used["label"], words=used["words"], scheme=scheme, labels=declared)
+    return Guess(name, "tagging", tuple(settings), tuple(data), (*notes, note), target)
 
 
 def _counted(read: Mapping[Split, Rows], what: str) -> str:
@@ -277,21 +310,36 @@ def _scheme(tags: Iterable[str]) -> str:
 
 def _kind(values: Sequence[object]) -> tuple[str, list[str]]:
     """The type of a task with these labels, and their names where they have names."""
-    if any(isinstance(v, list | tuple) for v in values):
-        return "multilabel", sorted({_name(part) for v in values for part in _list(v)})
-    if any(isinstance(v, str) and "|" in v for v in values):
-        return "multilabel", sorted({part for v in values for part in str(v).split("|")} - {""})
+    if any(isinstance(v, list | tuple) or (isinstance(v, str) and "|" in v) for v in values):
+        return "multilabel", _labels_in([part for v in values for part in _parts(v)])
     names = sorted({_name(v) for v in values})
     if values and all(_NUMBER.fullmatch(name) for name in names):
         whole = all(name.lstrip("+-").isdigit() for name in names)
         if not whole or len(names) > _CLASSES:
             return "regression", []
-    return "classification", names
+    return "classification", _labels_in(values)
+
+
+def _labels_in(values: Iterable[object]) -> list[str]:
+    """The labels among values; what can be none is left to the rules of rows."""
+    return sorted({label for v in values if isinstance(v, str | int | float) and (label := label_text(v))})
+
+
+def _parts(value: object) -> list[object]:
+    """The single labels of a row that may have several."""
+    if isinstance(value, str):
+        return list(value.split("|"))
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _few(names: Sequence[str]) -> bool:
+    """Whether labels are written out."""
+    return 0 < len(names) <= _MOST
 
 
 def _written(names: Sequence[str]) -> list[str]:
     """`labels: [...]`, over several lines where it is long; nothing where there are too many."""
-    if not names or len(names) > _MOST:
+    if not _few(names):
         return []
     lines = ["labels: ["]
     for i, name in enumerate(names):
