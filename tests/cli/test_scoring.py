@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from manyheads.folder import writing
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -201,3 +203,35 @@ def test_nothing_to_score_is_an_error(command: Command, place: Path, tiny: Path,
     assert (code, out) == (3, "")
     assert "no data set of the recipe has dev or test rows with labels" in err
     assert "--data task=file" in err
+
+
+# artefacts that were written anew ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rule"),
+    [
+        ("resolved.yaml", None, "resolved.yaml: "),
+        ("resolved.yaml", "tasks: 3\n", "resolved.yaml:"),
+        (
+            "records.jsonl",
+            '{"step": 20, "task": "mood", "dataset": "mood", "split": "dev", "metric": "loss"}\n',
+            "jsonl:1: is no",
+        ),
+        ("labels.json", "{}", "labels.json: has no entry"),
+        ("data.json", "{}", "data.json: has no entry"),
+        ("model.safetensors", None, "model.safetensors: the file is missing"),
+    ],
+)
+def test_what_does_not_fit_together_ends_in_5(command: Command, moved: Path, name: str, content: str | None, rule: str) -> None:
+    old, target = moved / "run" / "artefact", moved / "run" / "anew"
+    with writing(target, kind="artefact") as folder:
+        shutil.copytree(old, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json", name))
+        if content is not None:
+            (folder / name).write_text(content)
+        if name == "model.safetensors":  # the encoder's file of the same name stays
+            shutil.copy(old / "encoder" / name, folder / "encoder" / name)
+    code, out, err = command("evaluate", target)
+    assert (code, out) == (5, "")
+    assert rule in err
+    assert "bug" not in err

@@ -14,9 +14,11 @@ from torch import nn
 import manyheads as mh
 from manyheads import errors, packages
 from manyheads.cli.app import app, run
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.errors import ManyheadsError
 from manyheads.folder import writing
 from manyheads.train.checkpoint import require_space
+from manyheads.train.engine import Engine
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (\d+) \| (?:`(\w+)`)?", PAGE, re.MULTILINE)
@@ -119,15 +121,25 @@ def save_where_nothing_is_free() -> None:
     require_space(Path(), 2**62)
 
 
+def train_twice_at_once() -> None:
+    engine = Engine(TrainingSpec(device="cpu"))
+    with engine.alone(Path("runs/tweets")), engine.alone(Path("runs/tweets")):
+        pass
+
+
 PROVOKED = [
-    ("WiringError", wire_what_is_not_there),
-    ("NumericsError", train_on_what_is_no_number),
-    ("ResourceError", save_where_nothing_is_free),
+    ("WiringError", [wire_what_is_not_there]),
+    ("NumericsError", [train_on_what_is_no_number]),
+    ("ResourceError", [save_where_nothing_is_free, train_twice_at_once]),
 ]
 
 
-@pytest.mark.parametrize(("title", "provoke"), PROVOKED)
-def test_what_python_raises(title: str, provoke: Callable[[], None]) -> None:
-    with pytest.raises(getattr(errors, title)) as caught:
-        provoke()
-    assert [re.sub(r"\d+ are free", "0 are free", f"{caught.value}\n")] == examples(title)
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("title", "provoked"), PROVOKED)
+def test_what_python_raises(title: str, provoked: list[Callable[[], None]]) -> None:
+    said = []
+    for provoke in provoked:
+        with pytest.raises(getattr(errors, title)) as caught:
+            provoke()
+        said.append(re.sub(r"\d+ are free", "0 are free", f"{caught.value}\n"))
+    assert said == examples(title)

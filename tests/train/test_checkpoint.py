@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from manyheads.errors import ArtefactError, NumericsError, RecipeError, ResourceError
+from manyheads.errors import ArtefactError, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.failpoints import VARIABLE, forget
 from manyheads.folder import MANIFEST, writing
 from manyheads.train import checkpoint as module
@@ -265,9 +265,9 @@ def test_numbers_that_are_not_finite_are_not_saved(runs: Checkpoints, value: flo
 
 
 def test_no_folder_and_an_empty_folder_hold_none(runs: Checkpoints) -> None:
-    assert (runs.load_newest(), runs.newest(), runs.steps()) == (None, None, [])
+    assert (runs.load_newest(), runs.steps()) == (None, [])
     runs.folder.mkdir(parents=True)
-    assert (runs.load_newest(), runs.newest(), runs.steps()) == (None, None, [])
+    assert (runs.load_newest(), runs.steps()) == (None, [])
 
 
 def test_the_step_decides_and_not_the_clock(runs: Checkpoints) -> None:
@@ -353,7 +353,6 @@ def test_a_damaged_checkpoint_is_passed_over_with_one_warning(
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert "passed over 2 damaged checkpoint(s): step 4: " in caplog.text
     assert "step 3: " in caplog.text
-    assert runs.newest() == runs.path(2)
     with pytest.raises(ArtefactError):
         runs.load(runs.path(4))
 
@@ -369,6 +368,30 @@ def test_the_step_of_a_damaged_checkpoint_can_be_saved_again(runs: Checkpoints, 
     assert found.state == {"of": 2, "again": True}
 
 
+NO_NUMBER = Problem("the loss is nan", remedy="run the same command again")
+
+
+def test_the_last_good_checkpoint_is_named_after_a_step_without_a_number(runs: Checkpoints) -> None:
+    assert runs.after_nan([NO_NUMBER], 0) == [NO_NUMBER, Problem("no checkpoint had been written yet")]
+    save(runs, 1)
+    save(runs, 2)
+    assert runs.after_nan([NO_NUMBER], 3) == [NO_NUMBER, Problem(f"the last good checkpoint is {runs.path(2)}")]
+    _remove_manifest(runs.path(2))
+    again = Checkpoints(runs.folder, 1)
+    assert again.after_nan([NO_NUMBER], 3)[-1] == Problem(f"the last good checkpoint is {runs.path(1)}")
+
+
+def test_a_checkpoint_of_the_weights_that_gave_no_number_is_none_to_go_on_from(runs: Checkpoints) -> None:
+    for step in (1, 2, 3):
+        save(runs, step)
+    first, last = runs.after_nan([NO_NUMBER], 2)  # step 3 was skipped, so both have these weights
+    assert first.remedy == "the step was not taken"
+    assert f"{runs.path(2)} and {runs.path(3)}: no rate can mend them" in last.rule
+    assert last.remedy.endswith(f"remove what is named here: the run then continues from {runs.path(1)}")
+    _, last = runs.after_nan([NO_NUMBER], 1)
+    assert last.remedy.endswith("name another `output`")
+
+
 def test_what_is_damaged_is_set_aside_and_not_deleted(runs: Checkpoints) -> None:
     for n in (1, 2):
         _remove_manifest(save(runs, 1))
@@ -380,7 +403,6 @@ def test_what_is_damaged_is_set_aside_and_not_deleted(runs: Checkpoints) -> None
 def test_only_damaged_checkpoints_are_none(runs: Checkpoints, caplog: pytest.LogCaptureFixture) -> None:
     _truncate(save(runs, 1))
     assert runs.load_newest() is None
-    assert runs.newest() is None
     assert "step 1: " in caplog.text
     assert "'model.safetensors' has 0 bytes, not" in caplog.text
 
@@ -574,7 +596,6 @@ def test_a_damaged_checkpoint_takes_no_good_ones_place(tmp_path: Path) -> None:
     again = Checkpoints(tmp_path, 1)
     again.prune(set())
     assert again.steps() == [2, 3]
-    assert again.newest() == again.path(2)
 
 
 def test_the_one_just_saved_stays_beside_a_stale_higher_one(tmp_path: Path) -> None:

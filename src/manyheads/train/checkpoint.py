@@ -76,10 +76,6 @@ class Checkpoints:
         found = (int(match[1]) for match in map(_STEP.fullmatch, names) if match)
         return sorted(step for step in found if self.path(step).name in names)
 
-    def newest(self) -> Path | None:
-        """The newest checkpoint that is good."""
-        return next((self.path(step) for step in reversed(self.steps()) if self._is_good(step)), None)
-
     def save(
         self,
         step: int,
