@@ -32,6 +32,28 @@ def test_what_is_nowhere(place: Path, name: str) -> None:
     assert (caught.value.problems[0].nearest == "minilm") == (name == "minlm")
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("./nope", "there is no such folder"),
+        ("../nope", "there is no such folder"),
+        ("/nope/at/all", "there is no such folder"),
+        ("~/nope", "there is no such folder"),
+        ("a/b/c", "there is no such folder"),
+        ("bare", "the folder has no config.json"),
+        ("./bare", "the folder has no config.json"),
+        ("./notes.txt", "a folder is wanted, and this is a file"),
+    ],
+)
+def test_of_a_folder_it_is_told_what_is_amiss(place: Path, name: str, why: str) -> None:
+    (place / "bare").mkdir()
+    (place / "notes.txt").write_text("")
+    with pytest.raises(ResourceError) as caught:
+        find_encoder(name, place)
+    [problem] = caught.value.problems
+    assert (problem.rule, problem.value) == (f"no encoder is found: {why}", name)
+
+
 def test_only_configuration_tokenizer_and_safetensors_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: dict[str, object] = {}
 

@@ -173,6 +173,20 @@ def test_an_unknown_task_is_an_error_at_once(predictor: Predictor) -> None:
         predictor.stream([], tasks=["moods"])
 
 
+@pytest.mark.parametrize("tasks", [[], (), "mood"], ids=repr)
+def test_tasks_that_are_no_list_of_names(predictor: Predictor, tasks: Any) -> None:
+    for ask in (predictor, predictor.stream):
+        with pytest.raises(RecipeError, match=r"`tasks` is a list of names, or None for all of them \(there are: 'mood', "):
+            ask([TEXT], tasks=tasks)
+
+
+@pytest.mark.parametrize("value", ["abc", "", b"abc"], ids=repr)
+def test_a_text_by_itself_is_not_taken_letter_by_letter(predictor: Predictor, value: Any) -> None:
+    for ask in (predictor, predictor.stream):
+        with pytest.raises(RecipeError, match=r"put a text by itself into a list: predictor\(\[text\]\)"):
+            ask(value)
+
+
 @pytest.mark.parametrize("value", [3, None, b"text", ("a",), ("a", "b", "c"), ("a", 3), ["a", 3], {"text": "a"}], ids=repr)
 def test_what_is_no_input(predictor: Predictor, value: Any) -> None:
     with pytest.raises(RecipeError, match="input 1 must be a text, a pair"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -30,8 +31,22 @@ def find_encoder(name: str, base: Path = Path(), revision: str | None = None) ->
                 return folder.resolve()
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         remedy = "name an installed package, a folder with config.json and model.safetensors, or a hub id that can be reached"
         raise ResourceError(
-            Problem(f"no encoder is found: {first}", value=name, nearest=nearest(name, ENCODERS), remedy=remedy)
+            Problem(
+                f"no encoder is found: {_why(name, base, error)}", value=name, nearest=nearest(name, ENCODERS), remedy=remedy
+            )
         ) from error
+
+
+def _why(name: str, base: Path, error: Exception) -> str:
+    """Of what can only be a folder, what is amiss there; of other names what the hub says."""
+    places = (base / name, Path(name))
+    with suppress(OSError, ValueError):  # a name that no file system takes
+        if any(place.is_dir() for place in places):
+            return "the folder has no config.json"
+        if any(place.is_file() for place in places):
+            return "a folder is wanted, and this is a file"
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            return "there is no such folder"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

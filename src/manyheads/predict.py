@@ -101,9 +101,11 @@ class Predictor:
         """One answer an input, in order. A task is asked what it can read: pair tasks pairs, others texts and words.
 
         All tasks of one encoder share one pass a batch of at most `tokens` padded pieces. Raises RecipeError for an
-        unknown task, an input that is not a text, a pair or a list of words, and one that no asked task can read.
+        unknown task, for a text by itself, for an input that is not a text, a pair or a list of words, and for one that no
+        asked task can read.
         """
         asked = self._asked(tasks)
+        _require_several(inputs)
         for number, value in enumerate(inputs):
             self._check(number, value, asked)
         return self._answers(inputs, asked, tokens)
@@ -111,9 +113,10 @@ class Predictor:
     def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
         """Answers for any number of inputs, `chunk` of them in memory at a time.
 
-        An unknown task is an error at once. An error in an input, or of `inputs` itself, comes after the answers to
-        everything before it.
+        An unknown task, or a text by itself, is an error at once. An error in an input, or of `inputs` itself, comes after
+        the answers to everything before it.
         """
+        _require_several(inputs)
         return self._stream(enumerate(inputs), self._asked(tasks), chunk)
 
     def _stream(self, inputs: Iterator[tuple[int, Input]], asked: list[str], chunk: int) -> Iterator[Answer]:
@@ -152,6 +155,9 @@ class Predictor:
 
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
         known = list(self._trunks)
+        if tasks is not None and (isinstance(tasks, str) or not tasks):
+            rule = f"`tasks` is a list of names, or None for all of them (there are: {listed(known)})"
+            raise RecipeError(Problem(rule, value=repr(tasks)))
         for name in tasks or ():
             if name not in known:
                 raise RecipeError(
@@ -186,6 +192,13 @@ class Predictor:
             for row, prediction in zip(found, self.model.tasks[name].type.predict(name, output.scores, counts), strict=True):
                 row[name] = prediction
         return found
+
+
+def _require_several(inputs: object) -> None:
+    """RecipeError for a text by itself: as a sequence it would be asked letter by letter."""
+    if isinstance(inputs, str | bytes):
+        remedy = "put a text by itself into a list: predictor([text])"
+        raise RecipeError(Problem("the inputs are a list of texts, pairs or lists of words", value=repr(inputs), remedy=remedy))
 
 
 def _trunk_of(model: nn.Module, name: str) -> str:

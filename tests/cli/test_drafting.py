@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -72,6 +76,24 @@ def test_a_folder_in_the_place_of_a_data_file(command: Command, recipe: Path) ->
     assert code == 2
     assert err.startswith("error: inner: data files are wanted, and this is a folder\n    name files in it")
     assert not Path("mine.yaml").exists()
+
+
+@pytest.mark.parametrize("refused", ["mine.yaml", "recipe.schema.json"])
+def test_a_full_disk_is_told_with_the_file(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """The system names no file when a write fails that an open did not."""
+
+    def write(path: Path, text: str, encoding: str) -> int:
+        if path.name == refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return path.write_bytes(text.encode(encoding))
+
+    monkeypatch.setattr(Path, "write_text", write)
+    assert command("init", "mood.csv", "-o", "mine.yaml")[::2] == (
+        7,
+        f"error: {refused}: cannot be written: No space left on device\n",
+    )
 
 
 def test_an_unknown_ending(command: Command, place: Path) -> None:

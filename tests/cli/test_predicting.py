@@ -147,6 +147,8 @@ def test_some_tasks(command: Command, run_folder: Path) -> None:
         (b'{"text": "a \\ud800"}\n', 1, "half of a character"),
         (b'{"text": "a"}\n{"x": ' + b"[" * 100_000 + b"\n", 2, "a JSON object is wanted"),
         (b'\n{"text": "a"}\n{"text": "b"\n', 3, "a JSON object is wanted"),
+        (b'{"text": "a", "x": ' + b"[" * 100_000 + b"\n", 1, "a JSON object is wanted: maximum recursion depth exceeded"),
+        (b'{"text": "a", "id": ' + b"7" * 5000 + b"}\n", 1, "a JSON object is wanted: Exceeds the limit (4300 digits)"),
         (b"fine\nna\xefve\n", 2, "is not UTF-8 at byte 3 of the line"),
     ],
     ids=lambda v: ascii(v)[:30],

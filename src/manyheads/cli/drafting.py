@@ -8,17 +8,24 @@ from pathlib import Path
 from manyheads.cli.console import note
 from manyheads.config.dump import schema_text
 from manyheads.draft import SCHEMA, draft
-from manyheads.errors import Problem, RecipeError
+from manyheads.errors import Problem, RecipeError, ResourceError
 
 
 def init(files: Sequence[Path], output: Path, encoder: str, force: bool) -> None:
     """Write a recipe for the files to `output`, with its schema beside it."""
     _require_place(output, force)
-    output.write_text(draft(files, encoder, output.parent), encoding="utf-8")
-    (output.parent / SCHEMA).write_text(schema_text(), encoding="utf-8")  # the recipe's first line points editors to it
+    _write(output, draft(files, encoder, output.parent))
+    _write(output.parent / SCHEMA, schema_text())  # the recipe's first line points editors to it
     note(f"wrote {output}")
     note(f"look at the plan:  manyheads check {output}")
     note(f"train:             manyheads train {output}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResourceError(Problem(f"cannot be written: {error.strerror or error}", str(path))) from error
 
 
 def _require_place(output: Path, force: bool) -> None:

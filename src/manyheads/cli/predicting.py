@@ -113,9 +113,12 @@ def _up_to_text(file: BinaryIO) -> list[bytes]:
 
 def _is_object(raw: bytes) -> bool:
     try:
-        return isinstance(json.loads(raw.decode("utf-8-sig")), dict)
-    except (ValueError, RecursionError):
+        text = raw.decode("utf-8-sig").strip()
+        return isinstance(json.loads(text), dict)
+    except (json.JSONDecodeError, UnicodeDecodeError):
         return False
+    except (ValueError, RecursionError):  # too many digits or brackets for Python, but JSON as far as it was read
+        return text.startswith("{")
 
 
 def _parsed(line: str, place: str) -> _Line:
@@ -125,7 +128,8 @@ def _parsed(line: str, place: str) -> _Line:
     except UnicodeEncodeError as error:
         raise DataError(Problem("holds half of a character (a lone surrogate)", place, line)) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(Problem(f"a JSON object is wanted: {error}", place, line)) from error
+        reason = str(error).partition(";")[0]  # Python goes on to advise on a setting of its own
+        raise DataError(Problem(f"a JSON object is wanted: {reason}", place, line)) from error
     match data:
         case {"text": str(text), "pair": str(pair)}:
             return _Line((text, pair), place, _repeated(data, place))
