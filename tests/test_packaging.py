@@ -170,6 +170,12 @@ def test_make_help_lists_every_target() -> None:
     assert re.findall(r"^  make ([a-z-]+) ", shown, re.MULTILINE) == phony[1].split()
 
 
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two wheels of the same tree, built one after the other."""
+    return [_wheel(tmp_path_factory.mktemp("wheel")) for _ in range(2)]
+
+
 def _wheel(folder: Path) -> Path:
     """A wheel of a copy of the tree, built with the setuptools that is installed."""
     tree = folder / "tree"
@@ -186,8 +192,8 @@ def _wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
-    path = _wheel(tmp_path)
+def test_the_wheel_holds_the_package_and_nothing_else(wheels: list[Path]) -> None:
+    path = wheels[0]
     assert path.name == f"manyheads-{PROJECT['version']}-py3-none-any.whl"
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
@@ -200,9 +206,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert "manyheads = manyheads.cli:main" in points
 
 
-def test_a_wheel_is_the_same_bytes_every_time(tmp_path: Path) -> None:
-    wheels = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        wheels.append(_wheel(tmp_path / name).read_bytes())
-    assert wheels[0] == wheels[1]
+def test_a_wheel_is_the_same_bytes_every_time(wheels: list[Path]) -> None:
+    first, second = (wheel.read_bytes() for wheel in wheels)
+    assert first == second

@@ -164,7 +164,7 @@ def test_a_mixture_that_learns_ends_the_same_after_a_kill(recipe: Path, override
             if isinstance(event, Progress) and event.step > steps:
                 break
         walk.close()
-    finish(recipe, *often)
+    finish(recipe, *overrides)
     for name in ("records.jsonl", "artefact/model.safetensors"):
         assert (recipe.parent / "run" / name).read_bytes() == (whole / name).read_bytes()
 

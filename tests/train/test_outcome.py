@@ -56,10 +56,10 @@ def result(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("life", list(LIVES))
 def test_an_interrupted_run_ends_in_the_same_bits(recipe: Path, life: str) -> None:
-    events(recipe, *LIVES[life], OFTEN, "output=whole")
+    events(recipe, *LIVES[life], "output=whole")
     leave(recipe, 3, *LIVES[life])
     leave(recipe, 2, *LIVES[life])
-    events(recipe, *LIVES[life], OFTEN)
+    events(recipe, *LIVES[life])
     assert result(recipe.parent / "run") == result(recipe.parent / "whole")
 
 
@@ -110,6 +110,21 @@ def test_a_drop_goes_back_to_the_best_weights(recipe: Path) -> None:
     folder = recipe.parent / "run" / "checkpoints"
     after, best = (load_file(folder / f"step-{step:08d}" / "model.safetensors") for step in (drop.step, drop.best))
     assert all(torch.equal(after[name], best[name]) for name in best)
+
+
+# checkpoints ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_checkpoint_of_each_task_stays(recipe: Path) -> None:
+    """Whatever `keep` says, and though the tasks are best at different steps: the weights in it score what was best."""
+    told = events(recipe, "training.evaluate_every=2", "training.checkpoint.keep=1", "training.cross_table=true")
+    best = {task: e.step for e in told if isinstance(e, Evaluated) for task in e.better}
+    scores = {(r.task, r.step): r for e in told if isinstance(e, Evaluated) for r in e.records if r.split == "dev"}
+    kept = {int(path.name.removeprefix("step-")) for path in (recipe.parent / "run" / "checkpoints").iterdir()}
+    assert {"mood", "likeness", "names", "*"} == best.keys()
+    assert len(set(best.values())) > 2
+    assert set(best.values()) <= kept
+    assert len(kept) < len({step for _, step in scores})
 
 
 # stopping and choosing ------------------------------------------------------------------------------------------------
