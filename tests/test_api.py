@@ -80,6 +80,20 @@ def test_nothing_to_train_on() -> None:
         api.fit(model, datasets[1:], CPU)
 
 
+def test_splits_go_by_the_names_that_data_sets_say() -> None:
+    """Only `train` is trained on; any other name is scored under it; without `train` all that was found is named."""
+    model, [train, night] = circle()
+    night.split = "night"
+    found = api.fit(model, [train, night], {"epochs": 1, **CPU})
+    assert {key.split("/")[2] for key in found} == {"train", "night"}
+    alone, _ = circle()
+    assert api.fit(alone, [train], {"epochs": 1, **CPU}).items() <= found.items()
+    train.split = "trian"
+    rule = r"no data set has the split 'train' .* found 'plane/trian with circle', 'plane/night with circle'"
+    with pytest.raises(RecipeError, match=rule):
+        api.fit(model, [train, night], CPU)
+
+
 def plain(task: str, targets: Any, name: str = "data", split: str = "train") -> TensorDataset:
     return TensorDataset({"x": torch.rand(len(targets), 2)}, {task: targets}, name, split)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from manyheads.errors import ArtefactError, ManyheadsError, RecipeError
 from manyheads.predict import Answer, Input, Predictor
 from manyheads.task.base import Prediction
 from manyheads.text.tags import Span
+from manyheads.types import Batch, Tokens
 
 TEXT = "Anna saw the good film in Rome."
 
@@ -90,6 +93,27 @@ def test_one_tag_for_every_word_also_beyond_the_limit(predictor: Predictor) -> N
     [text] = predictor([" ".join(words)])
     assert text.words[-1] == (len(" ".join(words)) - 2, len(" ".join(words)))
     assert text.predictions["names"].value == answer.predictions["names"].value
+
+
+@pytest.mark.parametrize("sentence", [["wxyz", "in", "rome"], ["rome", "zz,zz", "ab", "in"]], ids=" ".join)
+def test_a_word_of_several_pieces_is_read_and_learned_at_its_first(predictor: Predictor, sentence: list[str]) -> None:
+    """Its tag, as an answer and as a target, is that of one state: the encoder's at the word's first piece."""
+    model, tokenizer = predictor.model, predictor._artefact.tokenizers["encoder"]
+    [pieces] = tokenizer.encode_words([sentence], 32)
+    befores = [tokenizer.encode_words([sentence[:i]], 32)[0].ids for i in range(1, len(sentence))]
+    firsts = [1, *(len(ids) - 1 for ids in befores)]  # after [CLS], and without the [SEP] of what stands before
+    assert len(pieces.ids) - 2 > len(sentence)
+    tokens = Tokens(torch.tensor([pieces.ids]), torch.ones(1, len(pieces.ids), dtype=torch.bool), torch.tensor([pieces.types]))
+    with torch.inference_mode():
+        states = model.pool["encoder"](tokens).states[0, firsts]
+        scores = model.pool["names_head"].linear(states)
+    [answer] = predictor([sentence], tasks=["names"])
+    assert answer.predictions["names"].value == tuple(model.tasks["names"].type.labels[i] for i in scores.argmax(-1))
+
+    tags = torch.arange(len(sentence)) % scores.shape[-1]
+    words = replace(tokens, words=torch.tensor([firsts]))
+    losses = model.losses([Batch("x", {"text": words}, {"names": tags[None]}, [0])])
+    torch.testing.assert_close(losses["names"], F.cross_entropy(scores, tags, reduction="sum"))
 
 
 def test_an_answer_as_json(predictor: Predictor) -> None:

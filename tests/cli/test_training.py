@@ -47,6 +47,22 @@ def test_progress_shows_the_loss_of_each_task(command: Command, recipe: Path) ->
     assert "rows/s" not in out
 
 
+def test_missing_labels_are_counted_in_training_and_leave_other_rows_out_of_the_scores(command: Command, recipe: Path) -> None:
+    head, *lines = Path("mood.csv").read_text().splitlines()
+    rows = [line.rpartition(",")[0] + "," if i % 8 == 0 else line for i, line in enumerate(lines)]
+    Path("mood.csv").write_text("\n".join([head, *rows]) + "\n")
+    Path("test.csv").write_text("text\nthe film at rome\n")
+    named = "missing: [''], train: mood.csv, split: {dev: 0.2}, test: test.csv"
+    recipe.write_text(recipe.read_text().replace("train: mood.csv, split: {dev: 0.2, test: 0.2}", named))
+    _, out, _ = command("check", recipe, "--json")
+    assert 0 < json.loads(out)["unlabelled"]["mood"] <= 5, "of 40 rows, a fifth of them set aside"
+    code, out, err = command("train", recipe, "training.epochs=1", "--json")
+    assert code == 0
+    assert "warning: mood: no test row has a label in column 'label', so none is scored\n" in err
+    splits = {key.split("/")[2] for key in json.loads(out)["scores"] if key.startswith("mood/")}
+    assert splits == {"dev"}
+
+
 def test_json_is_all_there_is_on_standard_output(command: Command, recipe: Path) -> None:
     code, out, _ = command("train", recipe, "--json", "training.epochs=1")
     found = json.loads(out, parse_constant=pytest.fail)

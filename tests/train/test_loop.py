@@ -92,6 +92,32 @@ def test_a_model_of_one_task_makes_the_updates_of_a_plain_loop() -> None:
         torch.testing.assert_close(model.state_dict()[name], value, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"), [("sgd", torch.optim.SGD), ("adagrad", torch.optim.Adagrad), ("rmsprop", torch.optim.RMSprop)]
+)
+def test_the_rule_of_that_name_takes_the_clipped_gradient(name: str, rule: type[torch.optim.Optimizer]) -> None:
+    spec = spec_of(clip=0.1, optimizer={"name": name, "lr": 0.02, "weight_decay": 0})
+    model, data = model_of("a"), data_of("a")
+    seen = walk(model, data, spec)
+    assert all(progress.norm > 0.1 for progress in seen), "so that clipping makes a difference"
+
+    plain = model_of("a")
+    network = nn.Sequential(plain.pool["trunk"], plain.pool["a_head"])
+    optimizer = rule(network.parameters(), lr=0.02)  # type: ignore[call-arg]  # every rule has it
+    stream = Stream({"a": data["a"].lengths}, MixtureSpec(), spec.batch, 9)
+    for progress, ([draw], _) in zip(seen, stream.rounds(Position.start(["a"])), strict=False):
+        optimizer.param_groups[0]["lr"] = progress.rate
+        batch = data["a"].batch(draw.rows)
+        optimizer.zero_grad()
+        F.cross_entropy(network(batch.fields["x"]), batch.targets["a"]).backward()
+        scale = 0.1 / torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).norm()
+        for parameter in network.parameters():
+            parameter.grad = None if parameter.grad is None else parameter.grad * scale
+        optimizer.step()
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[key], value, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("rule", ["adamw", "adam", "sgd"])
 def test_accumulated_rounds_equal_one_big_batch(rule: str) -> None:
     optimizer = {"name": rule, "lr": 0.01}
