@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from hypothesis import Phase, settings
 
+from manyheads import failpoints
 from manyheads.errors import MissingExtraError
 from manyheads.packages import package_path
 
@@ -145,6 +146,19 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     backend.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture
+def arm() -> Iterator[Callable[[str], None]]:
+    """Sets the points at which a run fails, such as `train.step:7=term`; gone after the test."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def points(text: str) -> None:
+            patch.setenv(failpoints.VARIABLE, text)
+            failpoints.forget()
+
+        yield points
+    failpoints.forget()
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import hashlib
 import json
 import shutil
 import signal as signals
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from manyheads import failpoints
 from manyheads.api import load_recipe
 from manyheads.errors import ArtefactError, DataError, Interrupted, NumericsError, RecipeError, ResourceError
 from manyheads.folder import verify
@@ -22,19 +21,6 @@ from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired
 from manyheads.train.loop import Progress
 
 OFTEN = "training.checkpoint.every_steps=1"
-
-
-@pytest.fixture(autouse=True)
-def _no_failpoints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(failpoints.VARIABLE, raising=False)
-    failpoints.forget()
-    yield
-    failpoints.forget()
-
-
-def arm(monkeypatch: pytest.MonkeyPatch, points: str) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, points)
-    failpoints.forget()
 
 
 def finish(recipe: Path, *overrides: str) -> Finished:
@@ -346,37 +332,33 @@ def test_fresh_refuses_a_folder_with_a_run(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize("signal", ["term", "int"])
-def test_a_signal_saves_and_says_how_to_go_on(
-    recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, signal: str
-) -> None:
-    arm(monkeypatch, f"train.step:7={signal}")
+def test_a_signal_saves_and_says_how_to_go_on(recipe: Path, trained: Path, arm: Callable[[str], None], signal: str) -> None:
+    arm(f"train.step:7={signal}")
     with pytest.raises(Interrupted) as caught:
         list(run(load_recipe(recipe)))
     assert f"SIG{signal.upper()} after step 7" in str(caught.value)
     assert f"manyheads train {recipe}" in str(caught.value)
     assert caught.value.exit_code == 75
-    arm(monkeypatch, "")
+    arm("")
     finish(recipe)
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
-def test_a_signal_at_the_end_of_an_epoch_loses_no_evaluation(
-    recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arm(monkeypatch, "train.step:10=term")
+def test_a_signal_at_the_end_of_an_epoch_loses_no_evaluation(recipe: Path, trained: Path, arm: Callable[[str], None]) -> None:
+    arm("train.step:10=term")
     with pytest.raises(Interrupted):
         list(run(load_recipe(recipe)))
-    arm(monkeypatch, "")
+    arm("")
     finish(recipe)
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
-def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(recipe: Path, trained: Path, arm: Callable[[str], None]) -> None:
     steps(recipe, 3)
-    arm(monkeypatch, "train.step:2=int,save.after_file:5=int")
+    arm("train.step:2=int,save.after_file:5=int")
     with pytest.raises(KeyboardInterrupt):
         list(run(load_recipe(recipe, [OFTEN])))
-    arm(monkeypatch, "")
+    arm("")
     finish(recipe)
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
@@ -555,8 +537,8 @@ def test_a_checkpoint_whose_weights_give_no_number_is_told_as_ruined(recipe: Pat
     assert told[1].remedy == "lower `training.optimizer.lr` or `training.clip`, and name another `output`"
 
 
-def test_a_full_disk_in_the_middle_is_survived(recipe: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arm(monkeypatch, "save.after_file:1=full,save.after_file:2=full")
+def test_a_full_disk_in_the_middle_is_survived(recipe: Path, trained: Path, arm: Callable[[str], None]) -> None:
+    arm("save.after_file:1=full,save.after_file:2=full")
     events = list(run(load_recipe(recipe, [OFTEN])))
     missed = [e for e in events if isinstance(e, NotSaved)]
     assert [e.step for e in missed] == [1, 2]
@@ -564,8 +546,8 @@ def test_a_full_disk_in_the_middle_is_survived(recipe: Path, trained: Path, monk
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
-def test_a_disk_that_stays_full_ends_the_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arm(monkeypatch, "save.before_manifest=full")
+def test_a_disk_that_stays_full_ends_the_run(recipe: Path, arm: Callable[[str], None]) -> None:
+    arm("save.before_manifest=full")
     with pytest.raises(ResourceError, match="No space left"):
         list(run(load_recipe(recipe)))
     assert not (recipe.parent / "run" / "artefact").exists()

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,6 @@ from manyheads.errors import ManyheadsError, RecipeError
 
 Command = Callable[..., tuple[int, str, str]]
 PYTHON = [sys.executable, "-W", "error", "-m", "manyheads"]
-
-
-@pytest.fixture(autouse=True)
-def _no_failpoints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(failpoints.VARIABLE, raising=False)
-    failpoints.forget()
-    yield
-    failpoints.forget()
-
-
-def arm(monkeypatch: pytest.MonkeyPatch, points: str) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, points)
-    failpoints.forget()
 
 
 # exit codes -------------------------------------------------------------------------------------------------------------
@@ -140,8 +127,8 @@ def test_7_an_output_that_cannot_be_written(command: Command, recipe: Path) -> N
     assert "file" in err
 
 
-def test_7_a_disk_that_breaks(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arm(monkeypatch, "train.step:2=raise")
+def test_7_a_disk_that_breaks(command: Command, recipe: Path, arm: Callable[[str], None]) -> None:
+    arm("train.step:2=raise")
     assert command("train", recipe)[0] == 7
 
 
@@ -194,16 +181,16 @@ def test_a_message_takes_the_place_of_progress(monkeypatch: pytest.MonkeyPatch) 
     assert terminal.getvalue().startswith("\r\x1b[Kerror: absent.yaml: ")
 
 
-def test_75_and_130_signals(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arm(monkeypatch, "train.step:4=term")
+def test_75_and_130_signals(command: Command, recipe: Path, arm: Callable[[str], None]) -> None:
+    arm("train.step:4=term")
     code, out, err = command("train", recipe)
     assert (code, out) == (75, "")
     assert f"manyheads train {recipe}" in err
-    arm(monkeypatch, "train.step:2=int,save.after_file=int")
+    arm("train.step:2=int,save.after_file=int")
     code, out, err = command("train", recipe)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
-    arm(monkeypatch, "")
+    arm("")
     code, out, err = command("train", recipe)
     assert code == 0
     assert "continuing after step 4 of 20" in err

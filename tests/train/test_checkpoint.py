@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -116,17 +116,6 @@ def states(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tens
 @pytest.fixture
 def runs(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path / "run" / "checkpoints", keep=2)
-
-
-@pytest.fixture
-def arm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    def set_(value: str) -> None:
-        monkeypatch.setenv(VARIABLE, value)
-        forget()
-
-    yield set_
-    monkeypatch.undo()
-    forget()
 
 
 # round trips ----------------------------------------------------------------------------------------------------------

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
 from manyheads.config.spec.base import Share, Strict
+
+Static: TypeAlias = Literal[
+    "proportional",
+    "uniform",
+    "temperature",
+    "annealed",
+    "shares",
+    "alternating",
+    "round_robin",
+    "sequential",
+    "main",
+    "unimax",
+]
+"""Samplings whose draws follow from settings, sizes, seed and epoch alone."""
 
 
 class SamplingSpec(Strict):
@@ -45,18 +59,7 @@ class PhaseSpec(SamplingSpec):
     Only the last one may go without a length: it is then what lasts, and all before it come once, first.
     """
 
-    sampling: Literal[
-        "proportional",
-        "uniform",
-        "temperature",
-        "annealed",
-        "shares",
-        "alternating",
-        "round_robin",
-        "sequential",
-        "main",
-        "unimax",
-    ] = "proportional"
+    sampling: Static = "proportional"
     """As for the mixture."""
     datasets: list[str] = Field(default_factory=list)
     """The data sets of this phase; default: all."""
@@ -71,21 +74,7 @@ class PhaseSpec(SamplingSpec):
 class MixtureSpec(SamplingSpec):
     """Which data set comes when. A task with data of its own is its own data set, of the same name."""
 
-    sampling: Literal[
-        "proportional",
-        "uniform",
-        "temperature",
-        "annealed",
-        "shares",
-        "alternating",
-        "round_robin",
-        "sequential",
-        "main",
-        "unimax",
-        "phases",
-        "bandit",
-        "pike",
-    ] = "proportional"
+    sampling: Literal[Static, "phases", "bandit", "pike"] = "proportional"
     """`proportional` to batches: every row once an epoch. `temperature`: to batches ** (1 / temperature).
 
     The others: docs/mixture.md.
