@@ -6,8 +6,9 @@
 RTE, CoLA, MRPC, STS-B, COPA (a row for each choice: right or wrong) and WNUT-17, read from $MANYHEADS_DATA (default
 ../shared/data). Samplings run with static weights; weightings and aggregations with proportional sampling. Every run takes as
 many batches of 16 rows as two passes over all rows have, four of them a step, with the same optimizer. Two ways are different:
-pike's steps have one batch, so it makes four times as many; the bandit evaluates eight times a pass, since it learns from that. `tuned` is the static baseline: the best, by
-mean dev score of the first seed, of several tables of weights, trained again with the second seed.
+pike's steps have one batch, so it makes four times as many; the bandit evaluates eight times a pass, since it learns from that.
+`tuned` is the static baseline: the best, by mean dev score of the first seed, of several tables of weights, trained again with
+the second seed.
 """
 
 from __future__ import annotations
