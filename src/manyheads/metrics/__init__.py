@@ -5,12 +5,14 @@
     classification  accuracy, precision, recall, F, MCC, coverage, ROC-AUC
     regression      MSE, RMSE, MAE, Pearson, Spearman
     spans           strict precision, recall and F1 of spans
+    reading         exact match and F1 of answers read out of a text
 
 A metric of your own joins by the decorator `metric`, or as a `Metric` under the entry point group `manyheads.metric`.
 """
 
-from manyheads.metrics import classification, regression, spans  # noqa: F401  # importing them fills the registry
+from manyheads.metrics import classification, reading, regression, spans  # noqa: F401  # importing them fills the registry
 from manyheads.metrics.metric import METRICS, Metric, Undefined, better, metric
+from manyheads.metrics.reading import Accepted
 from manyheads.metrics.score import Score, unfit
 
-__all__ = ["METRICS", "Metric", "Score", "Undefined", "better", "metric", "unfit"]
+__all__ = ["METRICS", "Accepted", "Metric", "Score", "Undefined", "better", "metric", "unfit"]

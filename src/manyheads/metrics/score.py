@@ -12,6 +12,7 @@ import numpy as np
 from manyheads.errors import Problem, RecipeError, listed
 from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, words
 from manyheads.metrics.metric import METRICS, Metric, Need, Undefined
+from manyheads.metrics.reading import Accepted
 from manyheads.metrics.spans import extract
 
 
@@ -50,7 +51,8 @@ class Score:
     def add(self, gold: Iterable[Any], predicted: Iterable[Any], probabilities: Any = None) -> None:
         """A batch: an item a row, None where there is no label.
 
-        An item is a label, a tuple or set of labels, a number, or a list of tags, one a word. `probabilities` is (B, C).
+        An item is a label, a tuple or set of labels, a number, a list of tags, one a word, or a text where gold says what is
+        `Accepted`. `probabilities` is (B, C).
         Raises DataError for a label that is not in the schema, and ValueError for unequal lengths.
         """
         gold, predicted = plain(gold), plain(predicted)
@@ -116,6 +118,8 @@ class Score:
             return (*extract(gold, predicted, self.scheme), self.labels)
         if metric.needs == "numbers":
             return (*ordered(gold, predicted), self.labels)
+        if metric.needs == "answers":
+            return gold, predicted, self.labels
         if metric.needs == "probabilities":
             rows = np.asarray(self.probabilities)[known]
             return gold, rows, self.labels or tuple(range(rows.shape[1]))
@@ -138,11 +142,13 @@ class Score:
             return {"labels", "label_sets", "tags"}
         if self.labels:
             return {"labels", "label_sets", "probabilities"}
-        return {"labels", "label_sets", "probabilities", "numbers"}
+        return {"labels", "label_sets", "probabilities", "numbers", "answers"}
 
     def _kinds(self) -> set[Need]:
         """What the items are. Whole numbers without a schema or probabilities may be ids of labels as well as numbers."""
         first = next((item for item in self.gold if item is not None), None)
+        if isinstance(first, Accepted):
+            return {"answers"}
         if isinstance(first, float):
             kinds: set[Need] = {"numbers"}
         elif isinstance(first, tuple | set | frozenset):
