@@ -50,7 +50,9 @@ modules = st.one_of(
         type=st.just("pretrained"),
         name=texts,
     ),
-    some({"how": st.sampled_from(["cls", "max"])}, type=st.just("pool")),
+    some({"how": st.sampled_from(["cls", "attention"])}, type=st.just("pool")),
+    some({}, type=st.just("layer"), index=st.integers(-9, 9)),
+    some({"layers": st.none() | st.lists(st.integers(-9, 9), min_size=1), "norm": st.booleans()}, type=st.just("scalar_mix")),
     some({"options": st.dictionaries(keys, anything, max_size=3)}, type=st.just("mine")),
 )
 of_all = {"weight": shares | st.integers(0, 3), "metric": texts, "metrics": st.lists(texts), "patience": st.integers(1, 5)}
@@ -77,7 +79,8 @@ recipes = some(
         "output": texts,
         "modules": st.dictionaries(names, modules, max_size=2),
         "defaults": some({"dropout": shares, "label_smoothing": shares, "metrics": st.lists(texts)}),
-        "mixture": some({"temperature": shares, "tasks_per_step": st.sampled_from([1, "all"])}),
+        "mixture": some({"sampling": st.just("uniform"), "tasks_per_step": st.sampled_from([1, "all"])})
+        | st.fixed_dictionaries({"sampling": st.just("temperature"), "temperature": shares}),
         "training": training,
     },
     tasks=st.dictionaries(names, tasks, min_size=1, max_size=2),

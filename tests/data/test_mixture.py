@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyheads.config.check_mixture import check_mixture
+from manyheads.config.node import refuse
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.data import mixture
 from manyheads.errors import RecipeError
@@ -198,36 +200,21 @@ class TestRefused:
         ("spec", "words"),
         [
             (spec_of("shares", shares={"aa": 1, "b": 1}), r"mixture.shares.aa: no data set .* found 'aa'"),
-            (spec_of(epoch="passs"), r"mixture.epoch: no data set .* found 'passs'"),
+            (spec_of(epoch="passs"), r"mixture.epoch: .* found 'passs'"),
             (spec_of("shares", shares={"a": 0.0}), "mixture.shares: all shares are 0"),
-            (spec_of("shares", shares={}), "mixture.shares: all shares are 0"),
+            (spec_of("shares", shares={}), "needs the key 'shares'"),
             (spec_of(tasks_per_step=4), r"mixture.tasks_per_step: .* there are data sets \(3\); found '4'"),
             (spec_of(epoch=0), "at least one round"),
             (spec_of("sequential", tasks_per_step="all"), "exclude each other"),
-            (spec_of(shares={"a": 1}), "mixture.shares: has no effect with `sampling: proportional`"),
-            (spec_of("uniform", temperature=3.0), "mixture.temperature: has no effect with `sampling: uniform`"),
+            (spec_of(shares={"a": 1}), "mixture.shares: `shares` has no effect with `sampling: proportional`"),
+            (spec_of("uniform", temperature=3.0), "mixture.temperature: `temperature` has no effect with `sampling: uniform`"),
         ],
     )
     def test_settings(self, spec, words):
         with pytest.raises(RecipeError, match=words):
-            mixture.check(spec, NAMES)
+            refuse(check_mixture(spec, NAMES))
         with pytest.raises(RecipeError, match=words):
             draw(spec)
-
-    def test_the_nearest_name_is_shown(self):
-        with pytest.raises(RecipeError, match="did you mean 'sentiment'"):
-            mixture.check(spec_of("shares", shares={"sentimnet": 1, "news": 1}), ["sentiment", "news"])
-
-    def test_everything_at_once(self):
-        with pytest.raises(RecipeError) as caught:
-            mixture.check(spec_of("shares", shares={"x": 1, "y": 0}, epoch="z", tasks_per_step=9), NAMES)
-        assert [p.place for p in caught.value.problems] == [
-            "mixture.shares.x",
-            "mixture.shares.y",
-            "mixture.epoch",
-            "mixture.shares",
-            "mixture.tasks_per_step",
-        ]
 
     def test_an_epoch_by_a_data_set_without_a_share(self):
         with pytest.raises(RecipeError, match="a data set without a share"):
@@ -242,3 +229,28 @@ class TestRefused:
     def test_an_epoch_too_long_to_draw(self, share):
         with pytest.raises(RecipeError, match=r"an epoch would have .* draws"):
             draw(spec_of("shares", shares={"a": 1, "b": share}, epoch="b"))
+
+
+class TestOnlyTheSizesTell:
+    def order(self, sizes, **settings):
+        draw(MixtureSpec.model_validate(settings), sizes)
+
+    def test_a_table_of_empty_data_sets(self):
+        with pytest.raises(RecipeError, match=r"mixture.tables.1: no data set that this table draws has rows"):
+            self.order([3, 3, 0], sampling="alternating", tables=[{"b": 1}, {"c": 1}])
+
+    def test_a_phase_of_empty_data_sets(self):
+        with pytest.raises(RecipeError, match=r"mixture.phases.1: no data set that takes part in this phase has rows"):
+            self.order([3, 3, 0], sampling="phases", phases=[{"rounds": 2}, {"datasets": ["c"], "passes": 1}])
+
+    def test_a_pass_over_who_is_not_in_the_phase(self):
+        with pytest.raises(RecipeError, match=r"mixture.phases.0.of: an epoch cannot be a pass over a data set without"):
+            self.order([3, 3, 3], sampling="phases", phases=[{"datasets": ["c"], "passes": 1, "of": "b"}])
+
+    def test_an_epoch_by_who_does_not_last(self):
+        with pytest.raises(RecipeError, match=r"mixture.epoch: an epoch cannot be a pass over a data set without a share"):
+            self.order([3, 3, 3], sampling="phases", phases=[{"rounds": 2}, {"datasets": ["c"]}], epoch="b")
+
+    def test_too_low_a_temperature_at_the_end(self):
+        with pytest.raises(RecipeError, match=r"mixture.phases.0.temperature: so low a temperature leaves nothing"):
+            self.order([9, 3, 3], sampling="phases", phases=[{"sampling": "temperature", "temperature": 1e-5, "rounds": 2}])

@@ -169,8 +169,16 @@ def _remainder(root: Node, findings: Sequence[Finding]) -> Recipe | None:
 
 
 def _waits(finding: Finding, schema: Sequence[Finding]) -> bool:
-    """Whether a rule is about a section in which a key is wrong: it may hold once that is mended."""
-    return any(other.path[:-1] in (finding.path, finding.path[:-1]) for other in schema if len(other.path) > 1)
+    """Whether a rule may hold once a mistake of the schema is mended.
+
+    So it is where a key of its section is wrong, or the one that it lacks, or an earlier entry of a list that it goes into.
+    """
+    about = (finding.path, finding.path[:-1], (*finding.path[:-1], finding.lacks))
+    for *section, last in (other.path for other in schema if len(other.path) > 1):
+        inside = isinstance(last, int) and finding.path[: len(section)] == tuple(section)
+        if inside or tuple(section) in about:
+            return True
+    return False
 
 
 def _refuse(found: Sequence[Problem]) -> NoReturn:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from manyheads.errors import Problem, RecipeError
+from manyheads.errors import Problem, RecipeError, listed, nearest
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -116,7 +116,8 @@ def dotted(path: KeyPath) -> str:
 class Finding:
     """A mistake found at a path of the tree; it becomes a `Problem` once the tree tells the place.
 
-    `at` says whether the key or its value is wrong. `missing` is set where the path's last key is not there.
+    `at` says whether the key or its value is wrong. `missing` is set where the path's last key is not there; `lacks` names
+    a key beside it that is not.
     """
 
     path: KeyPath
@@ -127,9 +128,12 @@ class Finding:
     at: Literal["key", "value"] = "value"
     missing: bool = False
     kinds: tuple[str, ...] = ()
+    lacks: str = ""
 
-    def problem(self, root: Node) -> Problem:
-        """The same with its place: that of the deepest node on the path."""
+    def problem(self, root: Node | None = None) -> Problem:
+        """The same with its place: that of the deepest node on the path; the dotted key for settings that have no tree."""
+        if root is None:
+            return Problem(self.rule, dotted(self.path), self.value, self.nearest, self.remedy)
         place = root.place
         node = root
         for i, part in enumerate(self.path):
@@ -140,6 +144,18 @@ class Finding:
             whole = self.at == "key" or i < len(self.path) - 1
             place = node.key if whole and node.key else node.place
         return Problem(self.rule, place, self.value, self.nearest, self.remedy)
+
+
+def absent(path: KeyPath, rule: str, name: str, known: Collection[str], at_key: bool = False) -> Finding:
+    """A name that nothing has, with those that there are."""
+    rule = f"{rule}; there are {listed(known)}"
+    return Finding(path, rule, name, nearest(name, known), at="key" if at_key else "value")
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """RecipeError with all findings, if there are any, of settings that have no tree."""
+    if problems := [finding.problem() for finding in findings]:
+        raise RecipeError(*problems)
 
 
 def from_python(value: Any, path: KeyPath = ()) -> Node:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.check_mixture import check_mixture
+from manyheads.config.node import refuse
+from manyheads.config.spec.mixture import LEARNING, MixtureSpec
 from manyheads.config.spec.training import BatchSpec
 from manyheads.data import mixture
 from manyheads.data.batching import plan_pass
@@ -69,13 +72,14 @@ class Stream:
     def __init__(
         self, lengths: Mapping[str, np.ndarray], spec: MixtureSpec, batch: BatchSpec | Mapping[str, BatchSpec], seed: int
     ) -> None:
-        mixture.check(spec, list(lengths))
+        refuse(check_mixture(spec, list(lengths)))
         self.names = list(lengths)
         self.lengths, self.spec, self.seed = dict(lengths), spec, seed
         self.batch = {name: batch if isinstance(batch, BatchSpec) else batch[name] for name in lengths}
         self._passes: dict[str, dict[int, list[np.ndarray]]] = {name: {} for name in lengths}
         self._sizes: dict[tuple[str, int], int] = {}
         self._asked: tuple[Any, dict[str, float]] = (None, {})
+        self.rounds_in(0)  # raises what only the sizes can tell
 
     def rounds(
         self, position: Position, retired: Collection[str] = (), memory: Mapping[str, Any] | None = None
@@ -102,10 +106,14 @@ class Stream:
         """Rounds of one epoch of the mixture."""
         return mixture.rounds_per_epoch(self.spec, self.names, self._epoch_sizes(epoch), epoch)
 
+    def passed(self, position: Position) -> Fraction:
+        """The share of its epoch's draws that lies behind a position."""
+        return Fraction(position.draw, self._course(position.epoch, None).draws) if position.draw else Fraction(0)
+
     @property
     def learns(self) -> bool:
         """Whether the shares follow from what the run sees."""
-        return mixture.SAMPLINGS[self.spec.sampling].learns
+        return self.spec.sampling in LEARNING
 
     def learn(
         self,

@@ -43,7 +43,7 @@ def make_optimizer(
     """
     found = groups_of(model)
     if not found:
-        raise RecipeError("nothing can be trained: every parameter is frozen")
+        raise RecipeError(Problem("nothing can be trained: every parameter is frozen", "modules"))
     alike: dict[tuple[float, float], list[nn.Parameter]] = {}
     for group, parameters in found.items():
         peak = _peak(group, spec, modules or {}, tasks or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, field_validator
@@ -70,6 +71,11 @@ class PhaseSpec(SamplingSpec):
     of: str | None = None
     """The data set whose passes are counted."""
 
+    @property
+    def lasts(self) -> bool:
+        """It has no length."""
+        return self.rounds is None and self.passes is None
+
 
 class MixtureSpec(SamplingSpec):
     """Which data set comes when. A task with data of its own is its own data set, of the same name."""
@@ -95,3 +101,39 @@ class MixtureSpec(SamplingSpec):
         if isinstance(value, int) and value < 1:
             raise ValueError("must be at least 1, or 'all'")
         return value
+
+
+SAMPLING_KEYS: Mapping[str, tuple[str, ...]] = {
+    "proportional": (),
+    "uniform": (),
+    "temperature": ("temperature",),
+    "annealed": ("temperature", "over"),
+    "shares": ("shares",),
+    "alternating": ("tables",),
+    "round_robin": ("turns",),
+    "sequential": (),
+    "main": ("main", "ratio", "main_last"),
+    "unimax": ("repeats", "over"),
+    "phases": ("phases",),
+    "bandit": ("temperature", "rate"),
+    "pike": ("rate",),
+}
+"""What each sampling takes."""
+
+SAMPLING_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "annealed": ("temperature", "over"),
+    "shares": ("shares",),
+    "alternating": ("tables",),
+    "main": ("main", "ratio"),
+    "unimax": ("repeats", "over"),
+    "phases": ("phases",),
+    "bandit": ("rate",),
+    "pike": ("rate",),
+}
+"""What some of them cannot do without."""
+
+TOGETHER = frozenset({"proportional", "uniform", "temperature", "shares", "round_robin"})
+"""Samplings that may be joined with `tasks_per_step: all`: of them nothing is left then but who takes part."""
+
+LEARNING = frozenset({"bandit", "pike"})
+"""Samplings whose shares follow from what the run sees."""

@@ -4,7 +4,6 @@ from manyheads.data.mixture import by_share, in_turn, learned, main, phases
 from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling
 from manyheads.data.mixture.learned import learn, shares_at
 from manyheads.data.mixture.order import Course, by_passes, course, order, round_width, rounds_per_epoch, taking_part
-from manyheads.data.mixture.rules import check
 
 __all__ = [
     "SAMPLINGS",
@@ -13,7 +12,6 @@ __all__ = [
     "Sampling",
     "by_passes",
     "by_share",
-    "check",
     "course",
     "in_turn",
     "learn",

@@ -73,9 +73,9 @@ def unimax(epoch: Epoch) -> np.ndarray:
     return shares
 
 
-SAMPLINGS.register("proportional")(Sampling(proportional, whole=True, together=True))
-SAMPLINGS.register("uniform")(Sampling(uniform, together=True))
-SAMPLINGS.register("temperature")(Sampling(tempered, takes=("temperature",), together=True))
-SAMPLINGS.register("annealed")(Sampling(annealed, takes=("temperature", "over"), needs=("temperature", "over")))
-SAMPLINGS.register("shares")(Sampling(fixed, takes=("shares",), together=True))
-SAMPLINGS.register("unimax")(Sampling(unimax, takes=("repeats", "over"), needs=("repeats", "over")))
+SAMPLINGS.register("proportional")(Sampling(proportional, whole=True))
+SAMPLINGS.register("uniform")(Sampling(uniform))
+SAMPLINGS.register("temperature")(Sampling(tempered))
+SAMPLINGS.register("annealed")(Sampling(annealed))
+SAMPLINGS.register("shares")(Sampling(fixed))
+SAMPLINGS.register("unimax")(Sampling(unimax))

@@ -68,20 +68,15 @@ class Sampling:
     shares   (N,) not normalised, 0 for a data set without batches
     arrange  (L,) numbers of data sets, from the epoch, its shares and L
     draws    L before it is rounded up, from the epoch and its shares
-    takes    options of the spec that belong to it, `needs` those of them that must be given
     whole    True when an epoch of one natural pass takes each batch (of the main data set) exactly once
-    together True when it may choose who is in rounds of all data sets
-    learns   True when its shares follow from what the run sees
+
+    What a recipe may say of it is in `manyheads.config.spec.mixture`.
     """
 
     shares: Callable[[Epoch], np.ndarray]
     arrange: Callable[[Epoch, np.ndarray, int], np.ndarray] = shuffled
     draws: Callable[[Epoch, np.ndarray], float] = draws
-    takes: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
     whole: bool = False
-    together: bool = False
-    learns: bool = False
 
 
 SAMPLINGS: Registry[Sampling] = Registry("sampling")

@@ -57,6 +57,6 @@ def alternating(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
     return order
 
 
-SAMPLINGS.register("round_robin")(Sampling(turns, round_robin, takes=("turns",), together=True))
+SAMPLINGS.register("round_robin")(Sampling(turns, round_robin))
 SAMPLINGS.register("sequential")(Sampling(proportional, sequential, whole=True))
-SAMPLINGS.register("alternating")(Sampling(mean_of_tables, alternating, takes=("tables",), needs=("tables",)))
+SAMPLINGS.register("alternating")(Sampling(mean_of_tables, alternating))

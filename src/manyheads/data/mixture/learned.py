@@ -118,5 +118,5 @@ def _softmax(values: Mapping[str, float]) -> dict[str, float]:
     return {name: least + (1 - _LEAST) * weight / total for name, weight in weights.items()}
 
 
-SAMPLINGS.register("bandit")(Sampling(shares, takes=("temperature", "rate"), needs=("rate",), learns=True))
-SAMPLINGS.register("pike")(Sampling(shares, takes=("rate",), needs=("rate",), learns=True))
+SAMPLINGS.register("bandit")(Sampling(shares))
+SAMPLINGS.register("pike")(Sampling(shares))

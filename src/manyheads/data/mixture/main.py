@@ -65,6 +65,4 @@ def _due(epoch: Epoch, size: float, epochs: int) -> int:
     return math.floor((epoch.spec.ratio or 0.0) * size * epochs * (1 + ROUNDING))
 
 
-SAMPLINGS.register("main")(
-    Sampling(shares, arrange, length, takes=("main", "ratio", "main_last"), needs=("main", "ratio"), whole=True)
-)
+SAMPLINGS.register("main")(Sampling(shares, arrange, length, whole=True))

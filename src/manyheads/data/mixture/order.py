@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manyheads.config.check_mixture import check_mixture
+from manyheads.config.node import refuse
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.data.mixture.apportion import ROUNDING
 from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling
-from manyheads.data.mixture.rules import check
 from manyheads.errors import Problem, RecipeError
 
 _MOST = 10**8  # draws of one epoch
@@ -110,7 +111,7 @@ def order(
 
     Each `round_width` draws are a round; the last round of an epoch holds what is left.
     """
-    check(spec, names)
+    refuse(check_mixture(spec, names))
     return course(spec, names, sizes, seed, epoch, learned).order()
 
 

@@ -29,11 +29,6 @@ def arrange(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([SAMPLINGS[part.spec.sampling].arrange(part, found, n) for part, found, n in _parts(epoch)])
 
 
-def is_open(phase: PhaseSpec) -> bool:
-    """It has no length: it lasts."""
-    return phase.rounds is None and phase.passes is None
-
-
 def _parts(epoch: Epoch) -> Iterator[tuple[Epoch, np.ndarray, int]]:
     """Phases of this epoch with their shares and draws.
 
@@ -42,7 +37,7 @@ def _parts(epoch: Epoch) -> Iterator[tuple[Epoch, np.ndarray, int]]:
     phases = _spec(epoch).phases
     taken: dict[str, float] = {}
     for i, phase in enumerate(phases):
-        if epoch.number and is_open(phases[-1]) and not is_open(phase):
+        if epoch.number and phases[-1].lasts and not phase.lasts:
             continue  # the opening is over
         part = _part(epoch, i, phase)
         sampling = SAMPLINGS[phase.sampling]
@@ -63,7 +58,7 @@ def _parts(epoch: Epoch) -> Iterator[tuple[Epoch, np.ndarray, int]]:
 def _part(epoch: Epoch, i: int, phase: PhaseSpec) -> Epoch:
     there = [not phase.datasets or name in phase.datasets for name in epoch.names]
     part = replace(epoch, spec=phase, sizes=np.where(there, epoch.sizes, 0.0), part=(i,), place=f"{epoch.place}.phases.{i}")
-    if is_open(phase):
+    if phase.lasts:
         return part
     if phase.rounds is not None:
         return replace(part, fixed=phase.rounds * epoch.width, of=None)
@@ -81,4 +76,4 @@ def _spec(epoch: Epoch) -> MixtureSpec:
     return epoch.spec
 
 
-SAMPLINGS.register("phases")(Sampling(shares, arrange, draws, takes=("phases",), needs=("phases",)))
+SAMPLINGS.register("phases")(Sampling(shares, arrange, draws))
