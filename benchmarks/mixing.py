@@ -44,7 +44,7 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
     "round robin": {"sampling": "round_robin"},
     "sequential": {"sampling": "sequential"},
     "main: cola, 2 others each": {"sampling": "main", "main": "cola", "ratio": 2.0},
-    "unimax": {"sampling": "unimax", "repeats": 2.0, "over": 2},
+    "unimax": {"sampling": "unimax", "repeats": 5.0, "over": 2},
     "half of cola, the rest, rest of cola": {
         "sampling": "phases",
         "phases": [
