@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from manyheads.nn.heads import RowHead, WordHead
+from manyheads.nn.heads import CrfHead, RowHead, WordHead
 from manyheads.ports import Port
 from manyheads.types import States
 
@@ -62,6 +62,27 @@ def test_a_word_head_says_what_is_missing() -> None:
     given = states([[0]])
     with pytest.raises(ValueError, match="the data set needs `words`"):
         WordHead(4, 3)(States(given.states, given.mask))
+    with pytest.raises(ValueError, match="the data set needs `words`"):
+        CrfHead(4, 3)(States(given.states, given.mask))
+
+
+def test_a_crf_head_adds_a_chain_that_begins_at_zero_to_a_word_head() -> None:
+    head, given = CrfHead(4, 3).eval(), states([[0, 2], [1]])
+    torch.nn.init.normal_(head.transitions)
+    found = head(given)
+    assert torch.equal(found.emissions, head.words(given))
+    assert found.mask.tolist() == [[True, True], [True, False]]
+    assert all(torch.equal(row, head.transitions) for row in found.transitions)
+    assert (found.start.shape, found.end.shape) == ((2, 3), (2, 3))
+    fresh = CrfHead(4, 3)
+    assert not any(weight.any() for weight in (fresh.transitions, fresh.start, fresh.end))
+    assert fresh.ports == WordHead(4, 3).ports
+
+
+def test_a_chain_ends_at_the_last_word_that_has_a_piece() -> None:
+    found = CrfHead(4, 3).eval()(states([[1, -1, 2, -1], [-1, -1], [-1, 3]]))
+    assert found.mask.tolist() == [[True, True, True, False], [False] * 4, [True, True, False, False]]
+    assert not found.emissions[0, 1].any()  # a word without a piece between others is told by them alone
 
 
 def test_heads_begin_small_and_drop_only_while_training() -> None:

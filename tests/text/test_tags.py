@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,7 +7,7 @@ from seqeval.metrics import precision_score, recall_score
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, Entities
 
 from manyheads.errors import DataError
-from manyheads.text.tags import Span, invalid_moves, spans, tags
+from manyheads.text.tags import Span, invalid_moves, legal_moves, spans, tags
 
 SCHEMES = {"BIO": (IOB2, "BI"), "IOB1": (IOB1, "BI"), "BIOUL": (BILOU, "BIUL"), "IOBES": (IOBES, "BIES")}
 scheme = st.sampled_from(sorted(SCHEMES))
@@ -60,6 +62,17 @@ def test_counts_equal_those_of_seqevals_strict_score(gold, data):
 def test_no_move_is_invalid_exactly_when_tags_survive_spans(sentence):
     name, given_tags = sentence
     assert (invalid_moves(given_tags, name) == []) == (tags(spans(given_tags, name), len(given_tags), name) == given_tags)
+
+
+@given(sentences())
+def test_legal_moves_are_those_that_are_not_invalid(sentence):
+    name, given_tags = sentence
+    labels = ["O", *sorted({tag for tag in given_tags if tag != "O"})]
+    between, first, last = legal_moves(labels, name)
+    path = [labels.index(tag) for tag in given_tags]
+    moves = [between[a][b] for a, b in pairwise(path)]
+    ends = [first[path[0]], *moves, last[path[-1]]] if path else []
+    assert [i for i, legal in enumerate(ends) if not legal] == invalid_moves(given_tags, name)
 
 
 @pytest.mark.parametrize(

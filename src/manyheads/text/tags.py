@@ -96,6 +96,19 @@ def invalid_moves(tags: Sequence[str], scheme: Scheme) -> list[int]:
     return [i for i, (before, now) in enumerate(pairwise(path)) if not _may_follow(before, now, scheme)]
 
 
+def legal_moves(labels: Sequence[str], scheme: Scheme) -> tuple[list[list[bool]], list[bool], list[bool]]:
+    """Which label may follow which (before, then after), which may begin a sentence and which may end it.
+
+    Sentences that keep to it, and no others, have no `invalid_moves`.
+
+    >>> legal_moves(["O", "B-PER", "I-PER"], "BIO")
+    ([[True, True, False], [True, True, True], [True, True, True]], [True, True, False], [True, True, True])
+    """
+    read = _read(labels, scheme)
+    between = [[_may_follow(before, now, scheme) for now in read] for before in read]
+    return between, [_may_follow(_OUTSIDE, now, scheme) for now in read], [_may_follow(tag, _OUTSIDE, scheme) for tag in read]
+
+
 def _read(tags: Sequence[str], scheme: Scheme) -> list[_Tag]:
     read = []
     for tag in tags:

@@ -13,6 +13,7 @@ from manyheads.data.dataset import Dataset
 from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
 from manyheads.metrics import Score, unfit
 from manyheads.model import Model
+from manyheads.nn.crf import Lattice
 from manyheads.nn.losses import items
 from manyheads.task.base import Task
 from manyheads.task.classification import Classification
@@ -81,14 +82,14 @@ def rehearse(model: Model, datasets: Iterable[Dataset], engine: Engine) -> None:
         raise DataError(*strange)
 
 
-def _strange_ids(task: Task, dataset: Dataset, scores: Tensor) -> list[Problem]:
+def _strange_ids(task: Task, dataset: Dataset, scores: Tensor | Lattice) -> list[Problem]:
     """Ids in a label set of classes that are not among those of the head."""
     if not isinstance(task.type, Classification | Tagging):
         return []
     gold = dataset.gold(task.name, np.arange(len(dataset)))
     if gold.is_floating_point():
         return []
-    classes = scores.shape[-1]
+    classes = (scores if isinstance(scores, Tensor) else scores.emissions).shape[-1]
     rule = f"task {task.name}: the head has {classes} classes, so an id is from 0 to {classes - 1}"
     wrong = ((gold != IGNORE) & ((gold < 0) | (gold >= classes))).nonzero()
     place = f"{dataset.name}/{dataset.split} row"
