@@ -102,6 +102,8 @@ def test_class_weights(place: Path, tiny: Path) -> None:
 
     assert weights(None) is None
     assert weights("balanced") == [3 / (2 * 2), 3 / (2 * 1)]
+    data |= rows(place / "w.jsonl", *({**mood, "w": w} for mood, w in zip(MOODS, (0.5, 2, 4), strict=True))) | {"weight": "w"}
+    assert weights("balanced") == [6.5 / (2 * 6), 6.5 / (2 * 0.5)]
     assert weights({"up": 3.0}) == [1.0, 3.0]
     with pytest.raises(RecipeError, match="no label is called this; there are 'down', 'up'; found 'upp'; did you mean 'up'"):
         weights({"upp": 3.0})

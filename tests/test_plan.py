@@ -85,6 +85,15 @@ def test_cut_rows_and_missing_labels_are_counted(recipe: Path) -> None:
     assert found.unlabelled["mood"] == 1
 
 
+def test_rows_with_weights_are_counted_by_them(recipe: Path) -> None:
+    rows = [{"one": "a cat", "two": "the dog", "score": score, "w": w} for score, w in ((1, 0), (2, 2.5), (None, None), (0, 1))]
+    (recipe.parent / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = planned(recipe, "tasks.likeness.data.weight=w", "tasks.likeness.data.split={}")
+    assert found.weighted == {"likeness": 3.5}
+    assert found.unlabelled["likeness"] == 1
+    assert planned(recipe, "tasks.likeness.data.split={}").weighted == {}
+
+
 def test_parameters_and_bytes(recipe: Path) -> None:
     found, frozen = planned(recipe), planned(recipe, "modules.encoder.freeze=true")
     assert found.parameters == found.trainable == frozen.parameters

@@ -183,6 +183,47 @@ def test_a_row_that_is_bad_for_one_task_is_left_out_for_all(tmp_path: Path) -> N
     assert [row.place.line for row in found.bad] == [2]
 
 
+# weights of rows ------------------------------------------------------------------------------------------------------
+
+
+WEIGHED = [{"text": "x", "label": "a", "w": 2}, {"text": "y", "label": "b"}, {"text": "z", "label": "b", "w": 0.5}]
+
+
+def test_rows_without_a_weight_are_errors_or_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "r.jsonl", WEIGHED)
+    with pytest.raises(DataError, match=r"r\.jsonl:2: task t: the row has a label and no weight in column 'w'"):
+        prepare(one_source({"train": "r.jsonl", "weight": "w"}), tmp_path, 1)
+    found = prepare(one_source({"train": "r.jsonl", "weight": "w", "bad_rows": "skip"}), tmp_path, 1)
+    assert found.weights["t"].tolist() == [2, 0.5]
+    assert [str(row.place) for row in found.bad] == ["r.jsonl:2"]
+
+
+@pytest.mark.parametrize("policy", ["error", "skip"])
+def test_a_column_of_weights_that_is_not_there(tmp_path: Path, policy: str) -> None:
+    write(tmp_path / "r.jsonl", WEIGHED)
+    with pytest.raises(DataError, match=r"no such column .*; found 'ww'; did you mean 'w'"):
+        prepare(one_source({"train": "r.jsonl", "weight": "ww", "bad_rows": policy}), tmp_path, 1)
+
+
+def test_held_out_rows_need_no_weights_and_training_rows_take_theirs_along(tmp_path: Path, tiny: Path) -> None:
+    """One data set, two tasks of which one has weights, rows encoded before with other weights."""
+    write(tmp_path / "r.jsonl", [{"text": "x", "one": "a", "two": "b", "w": 1}, {"text": "y", "one": "b", "two": "a", "w": 3}])
+    write(tmp_path / "dev.jsonl", [{"text": "x", "one": "b"}])
+    names = {"one": {"label": "one", "weight": "w"}, "two": {"label": "two"}}
+    tasks = {n: {"type": "classification", "data": {"from": "set", **more}} for n, more in names.items()}
+    recipe = recipe_of(tasks, data={"set": {"train": "r.jsonl", "dev": "dev.jsonl"}})
+    for first in (1, 5):
+        text = (tmp_path / "r.jsonl").read_text()
+        (tmp_path / "r.jsonl").write_text(text.replace('"w": 1}', f'"w": {first}}}'))
+        found = encoded(prepare(sources(recipe)[0], tmp_path, 1), Tokenizer.load(tiny), 16, Cache(tmp_path / "cache"))
+        batch = found["train"].batch([1, 0])
+        assert {task: w.tolist() for task, w in batch.weights.items()} == {"one": [3, first]}
+        assert found["train"].items("one").tolist() == [first, 3]
+        assert found["train"].items("two").tolist() == [1, 1]
+        assert found["dev"].batch([0]).weights == {}
+    assert len(list((tmp_path / "cache").iterdir())) == 2, "other weights encode nothing anew"
+
+
 def test_labels_of_several_types_are_no_matter_of_single_rows(tmp_path: Path) -> None:
     write(tmp_path / "r.jsonl", [{"text": "x", "label": "a"}, {"text": "x", "label": 1}])
     with pytest.raises(DataError, match="write all labels of a column as one type"):

@@ -169,6 +169,16 @@ def test_a_run_that_was_left_ends_in_the_same_bits(recipe: Path, trained: Path, 
     assert weights(recipe.parent / "run") == weights(trained / "run")
 
 
+def test_a_run_with_weights_of_rows_goes_on_in_the_same_bits(recipe: Path, trained: Path) -> None:
+    weighted = "tasks.likeness.data.weight=score"
+    finish(recipe, weighted, "output=whole")
+    steps(recipe, 7, [OFTEN, weighted])
+    finish(recipe, OFTEN, weighted)
+    found = weights(recipe.parent / "run")
+    assert found == weights(recipe.parent / "whole")
+    assert found["artefact/model.safetensors"] != weights(trained / "run")["artefact/model.safetensors"]
+
+
 def test_steps_after_the_last_checkpoint_are_taken_again(recipe: Path, trained: Path) -> None:
     often = "training.checkpoint.every_steps=4"
     steps(recipe, 7, [often])
@@ -497,9 +507,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """After so many steps, losses are no numbers."""
     real, calls = Task.loss_sum, 0
 
-    def loss_sum(self: Task, scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss_sum(self: Task, scores: torch.Tensor, target: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
         nonlocal calls
-        loss = real(self, scores, target)
+        loss = real(self, scores, target, *weights)
         calls += loss.requires_grad
         return loss * (torch.nan if calls > after else 1)
 

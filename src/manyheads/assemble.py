@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.text.tokenize import Tokenizer
+from manyheads.types import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +240,20 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
 
 
 def _class_weights(task: ClassificationTask, prepared: Prepared, name: str, labels: list[str]) -> list[float] | None:
-    """A weight a label; `balanced` makes each label's rows count the same, with 1 on average over the rows."""
+    """A weight a label; `balanced` makes each label's rows count the same, with 1 on average over the rows.
+
+    Where rows have weights of their own, a row of weight w is w rows here too.
+    """
     if task.class_weights is None:
         return None
     if task.class_weights == "balanced":
-        targets = [prepared.targets[name].target(row) for row in prepared.rows["train"]]
-        known = [t for t in targets if t is not None]
-        return [len(known) / (len(labels) * max(known.count(i), 1)) for i in range(len(labels))]
+        rows = prepared.rows["train"]
+        weights = prepared.weights[name].tolist() if name in prepared.weights else [1] * len(rows)
+        counts: defaultdict[Target, float] = defaultdict(int)
+        for row, weight in zip(rows, weights, strict=True):
+            counts[prepared.targets[name].target(row)] += weight
+        total = sum(count for target, count in counts.items() if target is not None)
+        return [total / (len(labels) * (counts[i] or 1)) for i in range(len(labels))]
     return [task.class_weights.get(label, 1.0) for label in labels]
 
 

@@ -94,7 +94,7 @@ class Model(nn.Module):
         return outputs[0]
 
     def losses(self, batches: Round) -> dict[str, Tensor]:
-        """For each task of the round the sum of its item losses, a scalar with its graph; unweighted."""
+        """For each task of the round the sum of its item losses, a scalar with its graph; only rows are weighted."""
         return self._sums(batches, self(batches))
 
     def losses_behind(self, node: int, batches: Round) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
@@ -120,7 +120,7 @@ class Model(nn.Module):
         sums: dict[str, Tensor] = {}
         for batch, outputs in zip(batches, found, strict=True):
             for name, output in outputs.items():
-                loss = self._loss(name, output.scores, batch.targets[name])
+                loss = self._loss(name, output.scores, batch)
                 sums[name] = sums[name] + loss if name in sums else loss
         return sums
 
@@ -152,9 +152,9 @@ class Model(nn.Module):
         except (TypeError, ValueError) as error:
             raise _failed(error, f"parting the scores of task {task!r}", f"tasks.{task}") from error
 
-    def _loss(self, name: str, scores: Any, target: Tensor) -> Tensor:
+    def _loss(self, name: str, scores: Any, batch: Batch) -> Tensor:
         try:
-            return self.tasks[name].loss_sum(scores, target)
+            return self.tasks[name].loss_sum(scores, batch.targets[name], batch.weights.get(name))
         except _OURS:
             raise
         except Exception as error:

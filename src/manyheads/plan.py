@@ -14,6 +14,7 @@ import torch
 
 from manyheads.assemble import Assembly
 from manyheads.config.recipe import Recipe
+from manyheads.data.dataset import TextDataset
 from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
 from manyheads.train.advice import advise
@@ -50,12 +51,14 @@ class Plan:
 
     Bytes are estimates: weights, gradient and moments; one checkpoint on disk. `seconds` is one batch of each data set,
     timed here, times its updates; evaluation comes on top. `learns`: the mixture's shares, and with them all counts of data
-    sets, will follow from what the run sees. `warnings` are sentences about what a user may not expect.
+    sets, will follow from what the run sees. `weighted`: as how many rows the labelled rows of a task count, where they have
+    weights. `warnings` are sentences about what a user may not expect.
     """
 
     datasets: Mapping[str, DatasetPlan]
     labels: Mapping[str, int]
     unlabelled: Mapping[str, int]
+    weighted: Mapping[str, float]
     bad_rows: Mapping[str, int]
     steps: int
     rounds: int
@@ -113,7 +116,8 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
     return Plan(
         datasets=datasets,
         labels={name: task.type.outputs for name, task in model.tasks.items()},
-        unlabelled={t: int((data.items(t) == 0).sum()) for data in assembly.train.values() for t in data.tasks},
+        unlabelled={t: int((~_labelled(data, t)).sum()) for data in assembly.train.values() for t in data.tasks},
+        weighted={t: _weighted(data, t) for data in assembly.train.values() for t in data.weights},
         bad_rows={name: len(rows) for name, rows in assembly.bad.items()},
         steps=steps_in(stream, recipe.training),
         rounds=rounds,
@@ -125,6 +129,16 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         learns=stream.learns,
         warnings=advise(recipe, assembly, stream),
     )
+
+
+def _labelled(data: TextDataset, task: str) -> np.ndarray:
+    """(N,) bool, rows with a label; one of weight 0 has one, for rows without a label have the weight 1."""
+    found: np.ndarray = data.items(task) > 0
+    return found | (data.weights[task] == 0) if task in data.weights else found
+
+
+def _weighted(data: TextDataset, task: str) -> float:
+    return round(float(data.weights[task][_labelled(data, task)].sum(dtype=np.float64)), 4)
 
 
 def _seconds(assembly: Assembly, model: Model, stream: Stream, updates: Mapping[str, int]) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
+
+import numpy as np
 
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
@@ -16,6 +18,7 @@ from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.read import BadRow, FileFact, Rows, Split, read_rows, split_rows
+from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
@@ -58,7 +61,8 @@ class Source:
 class Prepared:
     """Rows of a source by split, the fitted target of each task, and what was read for the rows: train, dev, test files.
 
-    `unfit` are rows that were read but break a rule of the input or of a label, and were left out.
+    `unfit` are rows that were read but break a rule of the input, of a label or of a weight, and were left out. `weights`
+    has (N,) of the training rows for each task that names a column of them.
     """
 
     source: Source
@@ -66,6 +70,7 @@ class Prepared:
     targets: Mapping[str, KnownTarget]
     read: Mapping[Split, Rows]
     unfit: tuple[BadRow, ...] = ()
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def bad(self) -> tuple[BadRow, ...]:
@@ -85,20 +90,25 @@ def sources(recipe: Recipe) -> list[Source]:
 
 
 def prepare(source: Source, base: Path, seed: int) -> Prepared:
-    """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns and labels."""
+    """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns, labels, weights."""
     rows, read = read_splits(source.spec, base, seed)
     unfitted = {name: _target(name, task, source) for name, task in source.tasks.items()}
-    training, unfit = sifted(source, {"train": rows.pop("train")}, unfitted)
+    columns = {name: RowWeights(unfitted[name], task.data.weight) for name, task in source.tasks.items() if task.data.weight}
+    training, unfit = sifted(source, {"train": rows.pop("train")}, unfitted, columns.values())
     targets = {name: target.fit(training["train"]) for name, target in unfitted.items()}
     held_out, more = sifted(source, rows, targets)
     if source.spec.bad_rows == "error":
         found = [name for name, t in unfitted.items() if not isinstance(t, NumberTarget) and t.labels is None]
         _require_seen([row for split in source.spec.split for row in held_out[split]], [targets[name] for name in found])
-    return Prepared(source, {**training, **held_out}, targets, read, (*unfit, *more))
+    weights = {name: column.read(training["train"]) for name, column in columns.items()}
+    return Prepared(source, {**training, **held_out}, targets, read, (*unfit, *more), weights)
 
 
 def sifted(
-    source: Source, rows: Mapping[Split, list[Row]], targets: Mapping[str, KnownTarget]
+    source: Source,
+    rows: Mapping[Split, list[Row]],
+    targets: Mapping[str, KnownTarget],
+    weights: Collection[RowWeights] = (),
 ) -> tuple[dict[Split, list[Row]], list[BadRow]]:
     """The rows of each split that can be encoded, and the others; under `bad_rows: error` all rows, for encoding tells why not.
 
@@ -109,7 +119,7 @@ def sifted(
     good: dict[Split, list[Row]] = {}
     bad: list[BadRow] = []
     for split, part in rows.items():
-        good[split], unfit = sift(part, source.inputs, targets, labelled=split == "train")
+        good[split], unfit = sift(part, source.inputs, targets, split == "train", weights)
         if not good[split]:
             rule = f"data set {source.name}: no {split} row is left, {len(unfit)} break a rule; the first: {unfit[0].rule}"
             raise DataError(Problem(rule, str(unfit[0].place)))
@@ -189,7 +199,7 @@ def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Ca
             table = to_table(build(), columns)
         else:
             table = cache.load_or_build(key(rows, inputs, tokenizer, targets, max_length), columns, build)
-        found[split] = TextDataset(prepared.source.name, split, table)
+        found[split] = TextDataset(prepared.source.name, split, table, prepared.weights if split == "train" else None)
     return found
 
 

@@ -11,7 +11,7 @@ Letters in shapes, here and in every docstring:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
@@ -73,8 +73,8 @@ class RowBlock:
     FILL: ClassVar[Mapping[str, int]] = {}
 
     def tensors(self) -> Iterator[tuple[str, Tensor | None]]:
-        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            yield field.name, getattr(self, field.name)
+        for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            yield f.name, getattr(self, f.name)
 
     def __len__(self) -> int:
         return next(len(t) for _, t in self.tensors() if t is not None)
@@ -145,12 +145,14 @@ class Batch:
     fields   name to `Tokens`, a tensor (B, ...) or a list of B things that only its module understands
     targets  task name to a tensor (B, ...); items to skip hold `IGNORE`, or NaN where targets are floats
     rows     index of each row in its data set
+    weights  task name to (B,) float, what each row counts in the task's loss; of a task that is not there, 1
     """
 
     dataset: str
     fields: Mapping[str, Any]
     targets: Mapping[str, Tensor]
     rows: Sequence[int]
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -164,7 +166,8 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`; lists stay as they are."""
         moved = {n: f.to(device) if isinstance(f, Tensor | RowBlock) else f for n, f in self.fields.items()}
-        return Batch(self.dataset, moved, {n: t.to(device) for n, t in self.targets.items()}, self.rows)
+        targets, weights = ({n: t.to(device) for n, t in given.items()} for given in (self.targets, self.weights))
+        return Batch(self.dataset, moved, targets, self.rows, weights)
 
 
 Round: TypeAlias = Sequence[Batch]  # what one optimizer step consumes: K batches, usually of K data sets

@@ -34,6 +34,15 @@ def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytes
     assert "The run goes to run. Nothing was written." in out
 
 
+def test_check_tells_as_how_many_rows_weights_make_them_count(command: Command, recipe: Path) -> None:
+    lines = (recipe.parent / "mood.csv").read_text().splitlines()
+    weighted = [f"{lines[0]},sure", *(f"{line},0.25" for line in lines[1:])]
+    (recipe.parent / "mood.csv").write_text("\n".join(weighted) + "\n")
+    _, out, _ = command("check", recipe, "tasks.mood.data.weight=sure")
+    assert "mood: by their weights, rows with a label count as 6.0" in out  # 24 of them
+    assert "by their weights" not in command("check", recipe)[1]
+
+
 def test_check_says_that_shares_are_learned(command: Command, recipe: Path) -> None:
     _, plain, _ = command("check", recipe)
     _, out, _ = command("check", recipe, "mixture.sampling=bandit", "mixture.rate=0.5")

@@ -94,6 +94,17 @@ def test_items_are_those_of_any_batch(data: TextDataset) -> None:
         assert [items(data.batch([i]).targets[task]) for i in range(3)] == data.items(task).tolist()
 
 
+def test_weights_multiply_the_items_of_their_rows(data: TextDataset) -> None:
+    ones = np.ones(3, np.float32)
+    weighted = TextDataset("news", "train", data.table, {"tags": np.array([2, 0, 0.5], np.float32), "topic": ones})
+    assert weighted.items("tags").tolist() == (data.items("tags") * [2, 0, 0.5]).tolist()
+    assert weighted.items("topic").dtype == np.int64
+    batch = weighted.batch([2, 0])
+    assert {task: column.tolist() for task, column in batch.weights.items()} == {"tags": [0.5, 2]}
+    assert batch.to("meta").weights["tags"].device.type == "meta"
+    assert data.batch([2, 0]).weights == {}
+
+
 def test_places(data: TextDataset) -> None:
     assert data.place(2) == Place("data.csv", 4)
 

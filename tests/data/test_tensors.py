@@ -185,6 +185,33 @@ def test_unequal_sizes_name_both() -> None:
     assert "targets.t: has 2 rows, but fields.x has 4" in message
 
 
+WEIGHTS: list[tuple[Any, str]] = [
+    ({"t": [1, 2, 3]}, "weights.t: weights are one a row, and there are 4 rows"),
+    ({"t": torch.ones(4, 1)}, "weights.t: weights are one a row"),
+    ({"t": [1, -1, math.nan, math.inf]}, "weights.t row 1: a weight is a finite number from 0 on; found '-1.0'"),
+    ({"t": [1, None, 1, 1]}, "weights.t: weights are a tensor (N,) or a list of numbers"),
+    ({"t": "abcd"}, "weights.t: weights are a tensor (N,) or a list of numbers"),
+    ({"t": [0, 5, 0, 0]}, "weights.t: all weights of rows with a label are 0"),
+    ({"tt": [1, 1, 1, 1]}, "weights.tt: no target is called this (there are: 't'); found 'tt'; did you mean 't'"),
+]
+
+
+@pytest.mark.parametrize(("weights", "message"), WEIGHTS, ids=[m for _, m in WEIGHTS])
+def test_weights_are_finite_numbers_from_0_on(weights: Any, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        TensorDataset({"x": X}, {"t": [1, None, 0, 1]}, weights=weights)
+    assert message in str(caught.value)
+
+
+def test_weights_multiply_the_items_of_their_rows() -> None:
+    tags = torch.tensor([[1, 0], [-1, 1], [0, -1], [-1, -1]])
+    data = TensorDataset({"x": X}, {"t": [1, None, 0, 1], "tags": tags}, weights={"t": [2, 9, 0.5, 0], "tags": [3, 2, 1, 7]})
+    assert data.items("t").tolist() == [2, 0, 0.5, 0]
+    assert data.items("tags").tolist() == [6, 2, 1, 0]
+    assert data.batch([2, 0]).weights["t"].tolist() == [0.5, 2]
+    assert TensorDataset({"x": X}, {"t": [1, 0, 0, 1]}, weights={"t": [1, 1, 1, 1]}).batch([0]).weights == {}
+
+
 @pytest.mark.parametrize("field", [torch.tensor(1.0), "text", np.zeros(4), None])
 def test_a_field_is_a_tensor_or_a_list(field: Any) -> None:
     assert "fields.x" in refused({"x": field}, {})

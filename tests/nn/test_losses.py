@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from manyheads.nn.losses import binary_cross_entropy, cross_entropy, is_missing, items, squared_error
+from manyheads.nn.losses import binary_cross_entropy, cross_entropy, is_missing, items, squared_error, without
 from manyheads.types import IGNORE
 
 NAN = float("nan")
@@ -39,6 +39,26 @@ def test_nothing_to_learn_gives_zero_with_a_gradient_of_zero(
     assert not found.grad.any()
     assert items(target) == 0
     assert is_missing(target).all()
+
+
+TARGETS = [
+    torch.tensor([1, IGNORE, 3]),
+    torch.tensor([[0, 1, IGNORE], [3, IGNORE, IGNORE]]),
+    torch.tensor([[0.2, 0.8, 0, 0], [NAN] * 4, [0, 0, 1, 0]]),
+    torch.tensor([[0.0, 1, NAN, 0], [NAN] * 4, [1, 1, 0, 1]]),
+    torch.tensor([1.0, NAN, -3]),
+]
+
+
+@pytest.mark.parametrize(("case", "target"), list(zip(CASES, TARGETS, strict=True)), ids=[c[0] for c in CASES])
+def test_a_row_of_weight_2_adds_what_two_rows_add(
+    case: tuple[str, Callable[..., Tensor], tuple[int, ...], Tensor], target: Tensor
+) -> None:
+    _, loss, shape, nothing = case
+    found, times = scores(*shape), torch.arange(shape[0]) + 1
+    twin = loss(found.repeat_interleave(times, 0), target.repeat_interleave(times, 0))
+    assert_close(loss(found, target, weights=times.float()), twin)
+    assert_close(without(target, times > 0), nothing, equal_nan=True)
 
 
 @given(st.lists(st.sampled_from([IGNORE, 0, 1, 2, 3]), min_size=1, max_size=8))

@@ -58,9 +58,10 @@ def records(folder: Path) -> dict[tuple[int, str, str, str], float | None]:
     return {(r["step"], r["task"], r["split"], r["metric"]): r["value"] for r in kept}
 
 
-def test_two_processes_give_the_losses_of_one(recipe: Path) -> None:
-    place = recipe.parent
-    one, two = train(place, "one", *UNEVEN), train(place, "two", *UNEVEN, processes=2)
+@pytest.mark.parametrize("weights", [[], ["tasks.likeness.data.weight=score"]], ids=["plain", "weights of rows"])
+def test_two_processes_give_the_losses_of_one(recipe: Path, weights: list[str]) -> None:
+    place, settings = recipe.parent, [*UNEVEN, *weights]
+    one, two = train(place, "one", *settings), train(place, "two", *settings, processes=2)
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     first, second = records(place / "one"), records(place / "two")
     assert first.keys() == second.keys()

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from manyheads.errors import RecipeError
 from manyheads.graph import Step
-from manyheads.task.base import TASKS, Prediction, Task
+from manyheads.task.base import TASKS, LossFunction, Prediction, Task
 from manyheads.task.classification import Classification
 from manyheads.task.multilabel import Multilabel
 from manyheads.task.regression import Regression
@@ -91,6 +91,31 @@ def test_an_own_loss_of_words_is_given_words() -> None:
     tagging = Tagging(("O", "X"), "none")
     own = Task("a", ["x"], tagging, loss=F.cross_entropy).loss_sum(scores, target)
     assert_close(own, Task("a", ["x"], tagging).loss_sum(scores, target))
+
+
+class Doubtful(Classification):
+    """A type that knows nothing of weights."""
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * super().loss(scores, target)
+
+
+def test_rows_are_weighted_one_by_one_where_a_loss_knows_no_weights() -> None:
+    scores, target, weights = torch.randn(4, 3), torch.tensor([0, IGNORE, 2, 1]), torch.tensor([0.5, 3, 2, 0])
+    whole = Task("a", ["x"], Classification()).loss_sum(scores, target, weights)
+    assert_close(Task("a", ["x"], Classification(), loss=F.cross_entropy).loss_sum(scores, target, weights), whole)
+    assert_close(Task("a", ["x"], Doubtful()).loss_sum(scores, target, weights), 2 * whole)
+
+
+@pytest.mark.parametrize("loss", [None, lambda scores, target: (scores[:, 0] - target).square().mean()])
+def test_a_row_of_weight_0_may_have_a_loss_that_is_not_finite(loss: LossFunction | None) -> None:
+    scores = torch.tensor([[1.0], [4.0]], requires_grad=True)
+    task = Task("a", ["x"], Regression(), loss=loss)
+    value = task.loss_sum(scores, torch.tensor([3e38, 1.0]), torch.tensor([0.0, 2.0]))
+    value.backward()
+    assert value.detach() == 18
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[0], [12]]
 
 
 def test_an_own_loss_is_not_asked_about_nothing() -> None:

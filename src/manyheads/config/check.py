@@ -15,7 +15,7 @@ from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
 _FIELDS = ("text",)  # the fields of a batch of text
-_FROM_KEYS = frozenset({"from_", "label", "missing"})
+_FROM_KEYS = frozenset({"from_", "label", "weight", "missing"})
 
 
 def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:
@@ -149,7 +149,8 @@ def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) 
         yield _absent((*path, "from"), "no data set has this name", task.data.from_, known)
     for key in sorted(task.data.model_fields_set - _FROM_KEYS):
         remedy = f"set it in `{dotted(('data', task.data.from_))}`" if key in DataSpec.model_fields else ""
-        yield Finding((*path, key), "beside `from` only `label` and `missing` may stand", key, remedy=remedy, at="key")
+        rule = "beside `from` only `label`, `weight` and `missing` may stand"
+        yield Finding((*path, key), rule, key, remedy=remedy, at="key")
 
 
 def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from manyheads.config.fields import all_task_keys, builtin, homes, task_keys
 from manyheads.config.node import Finding, Node, overlay
 from manyheads.errors import listed, nearest
 
-_FROM_KEYS = frozenset({"label", "missing"})  # what may stand beside `from`
+_FROM_KEYS = frozenset({"label", "weight", "missing"})  # what may stand beside `from`
 _NEVER = frozenset({"type", "use_defaults"})  # decide which defaults apply, so they cannot be defaults
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from manyheads.data.collate import Collator
+from manyheads.seeds import generator
 from manyheads.types import Batch, Place
 
 
@@ -38,7 +41,7 @@ class Dataset(Protocol):
         ...
 
     def items(self, task: str) -> np.ndarray:
-        """(N,) int64, supervised items of each row: what the target of a batch counts, row by row."""
+        """(N,) supervised items of each row, as the target of a batch counts them; times the row's weight, if rows have one."""
         ...
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
@@ -51,10 +54,14 @@ class Dataset(Protocol):
 
 
 class TextDataset:
-    """Encoded texts (`manyheads.data.cache`), with one target column a task; the field of its batches is `text`."""
+    """Encoded texts (`manyheads.data.cache`), with one target column a task; the field of its batches is `text`.
 
-    def __init__(self, name: str, split: str, table: pa.Table) -> None:
+    `weights` has (N,) for each task whose rows do not all count the same.
+    """
+
+    def __init__(self, name: str, split: str, table: pa.Table, weights: Mapping[str, np.ndarray] | None = None) -> None:
         self.name, self.split, self.table = name, split, table
+        self.weights = {task: column for task, column in (weights or {}).items() if (column != 1).any()}
         self._collate = Collator(name, table)
         self._items: dict[str, np.ndarray] = {}
         self.tasks = tuple(self._collate.targets)
@@ -64,16 +71,28 @@ class TextDataset:
         return int(self.table.num_rows)
 
     def items(self, task: str) -> np.ndarray:
-        """(N,) 1 for a row with a label and 0 for one without; of tags the number that are there and whose word fits."""
+        """(N,) 1 for a row with a label and 0 for one without; of tags the number that are there and whose word fits.
+
+        With weights, times the row's weight.
+        """
         if task not in self._items:
-            self._items[task] = self._collate.scored(task)
+            found = self._collate.scored(task)
+            self._items[task] = found * self.weights[task].astype(np.float64) if task in self.weights else found
         return self._items[task]
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
-        return self._collate(rows)
+        batch = self._collate(rows)
+        return replace(batch, weights={task: torch.from_numpy(w[batch.rows]) for task, w in self.weights.items()})
 
     def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor:
         return self._collate.gold(task, rows)
+
+    def sample(self, rows: int, seed: int) -> TextDataset:
+        """So many of the rows, drawn by lot and in their order, the same ones each time; all where there are no more."""
+        if rows >= len(self):
+            return self
+        drawn = generator(seed, "sample", self.name, self.split).choice(len(self), rows, replace=False)
+        return TextDataset(self.name, self.split, self.table.take(np.sort(drawn)))
 
     def place(self, row: int) -> Place:
         """Where a row came from."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from manyheads.data.labels import Found, kind_of
 from manyheads.data.read import BadRow
+from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import KnownTarget, TaskTarget, require_column
 from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.text.tokenize import Pieces, Tokenizer
@@ -70,22 +71,30 @@ def _labels(rows: Sequence[Row], target: TaskTarget, problems: Found) -> list[Ta
 
 
 def sift(
-    rows: Sequence[Row], inputs: InputSpec, targets: Mapping[str, KnownTarget], labelled: bool = True
+    rows: Sequence[Row],
+    inputs: InputSpec,
+    targets: Mapping[str, KnownTarget],
+    labelled: bool = True,
+    weights: Collection[RowWeights] = (),
 ) -> tuple[list[Row], list[BadRow]]:
-    """The rows whose input and labels hold, and the others, each with the first rule that it breaks.
+    """The rows whose input, labels and weights hold, and the others, each with the first rule that it breaks.
 
     Of targets that were not fitted only what a label must be is checked. DataError for a column that no row has, as `encode`.
     """
     _require_columns(rows, inputs, targets if labelled else {})
+    for column in weights:
+        column.require(rows)
     good: list[Row] = []
     bad: list[BadRow] = []
     rules = [target.terse for target in targets.values()]  # what is kept of a problem has no hint
     for row in rows:
         try:
-            for column in inputs.columns:
-                _input(row, column, column == inputs.words)
+            for name in inputs.columns:
+                _input(row, name, name == inputs.words)
             for target in rules:
                 target.check(row)
+            for weight in weights:
+                weight.weight(row)
         except DataError as error:
             bad.append(_bad(row, error.problems[0]))
         else:

@@ -30,7 +30,7 @@ from manyheads.text.tags import Scheme, spans
 from manyheads.types import IGNORE, Row, Target, Value
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_LARGEST = 3.4028234663852886e38  # of float32; what is larger would train as infinity
+LARGEST = 3.4028234663852886e38  # of float32; what is larger would train as infinity
 
 
 class TaskTarget(Protocol):
@@ -232,12 +232,12 @@ class NumberTarget(_Labelled):
         value = row.values.get(self.column)
         if is_missing(value, self.missing):
             return None
-        number = _number(value)
+        number = number_of(value)
         if number is None:
             comma = isinstance(value, str) and _NUMBER.fullmatch(value.replace(",", ".", 1))
             remedy = "write a point, not a comma" if comma else 'texts that mean "no label" are declared under `missing`'
             raise DataError(self.problem(row, "a number is wanted", value, remedy))
-        if not abs(number) <= _LARGEST:
+        if not abs(number) <= LARGEST:
             raise DataError(self.problem(row, "a number must be finite, in single precision too", value))
         if self.low is not None and number < self.low:
             raise DataError(self.problem(row, f"a number must be at least {self.low}", value))
@@ -334,13 +334,13 @@ def require_column(rows: Sequence[Row], column: str, who: str) -> None:
         raise DataError(Problem(f"{who}: no such column (there are: {listed(there)})", place, column, nearest(column, there)))
 
 
-def _number(value: Value) -> float | None:
+def number_of(value: Value) -> float | None:
     """The number, infinite where it is too large to be one; None for what is no number."""
     if isinstance(value, str):
         return float(value) if _NUMBER.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) <= _LARGEST else math.inf
+    return float(value) if abs(value) <= LARGEST else math.inf
 
 
 class _Drift:

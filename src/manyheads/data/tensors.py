@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from manyheads.errors import Problem, RecipeError
+from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.types import IGNORE, Batch
+
+_SHOWN = 20  # rows that an error lists
 
 
 class TensorDataset:
@@ -22,6 +24,7 @@ class TensorDataset:
              batch; other lists reach their module as lists
     targets  task to a tensor (N, ...) or a list of N numbers. None, NaN and, among whole numbers, `missing` are no label
     missing  the whole number that means "no label"; None: there is none
+    weights  task to a tensor (N,) or a list of N numbers from 0 on: a row of weight 2 counts in the task's loss as two rows
 
     >>> data = TensorDataset({"x": torch.rand(3, 2)}, {"circle": [1, 0, None]})
     >>> data.batch([2, 0]).targets["circle"].tolist()
@@ -35,6 +38,7 @@ class TensorDataset:
         name: str = "data",
         split: str = "train",
         missing: int | None = -1,
+        weights: Mapping[str, Tensor | Sequence[float]] | None = None,
     ) -> None:
         self.name, self.split, self.tasks = name, split, tuple(targets)
         self._fields = dict(fields)
@@ -42,13 +46,19 @@ class TensorDataset:
         self._size = _size(self._fields, self._targets)
         self._ragged = {n for n, f in self._fields.items() if isinstance(f, list) and all(_is_vector(item) for item in f)}
         self._items = {task: _items(target) for task, target in self._targets.items()}
+        given = {task: _weights(task, column, self._items) for task, column in (weights or {}).items()}
+        self._weights = {task: column for task, column in given.items() if (column != 1).any()}
+        self._items |= {task: self._items[task] * column.double().numpy() for task, column in self._weights.items()}
         self.lengths = self._lengths()
 
     def __len__(self) -> int:
         return self._size
 
     def items(self, task: str) -> np.ndarray:
-        """(N,) supervised items: of whole numbers the entries that are no gap, of others 1 for a row that is not all NaN."""
+        """(N,) supervised items: of whole numbers the entries that are no gap, of others 1 for a row that is not all NaN.
+
+        With weights, times the row's weight.
+        """
         return self._items[task]
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
@@ -56,7 +66,8 @@ class TensorDataset:
         index = _index(rows)
         fields = {name: self._take(name, field, rows, index) for name, field in self._fields.items()}
         targets = {task: target.index_select(0, index) for task, target in self._targets.items()}
-        return Batch(self.name, fields, targets, rows.tolist() if isinstance(rows, np.ndarray) else rows)
+        weights = {task: column.index_select(0, index) for task, column in self._weights.items()}
+        return Batch(self.name, fields, targets, rows.tolist() if isinstance(rows, np.ndarray) else rows, weights)
 
     def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor:
         """The targets of `batch`; nothing is cut here."""
@@ -124,6 +135,28 @@ def _numbers(task: str, values: Any) -> Tensor:
     if all(gap or isinstance(v, int) for v, gap in zip(values, gaps, strict=True)):
         return torch.tensor([IGNORE if gap else v for v, gap in zip(values, gaps, strict=True)], dtype=torch.int64)
     return torch.tensor([math.nan if gap else v for v, gap in zip(values, gaps, strict=True)], dtype=torch.float32)
+
+
+def _weights(task: str, values: Tensor | Sequence[float], items: Mapping[str, np.ndarray]) -> Tensor:
+    """(N,) float32. RecipeError unless they are finite numbers from 0 on, one a row, for a row with a label above 0."""
+    place = f"weights.{task}"
+    if task not in items:
+        rule = f"no target is called this (there are: {listed(items)})"
+        raise RecipeError(Problem(rule, place, task, nearest(task, items)))
+    try:
+        found = torch.as_tensor(values, dtype=torch.float32).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecipeError(Problem(f"weights are a tensor (N,) or a list of numbers: {error}", place)) from error
+    size = len(items[task])
+    if found.shape != (size,):
+        raise RecipeError(Problem(f"weights are one a row, and there are {size} rows", place, f"shape {tuple(found.shape)}"))
+    wrong = (~(found.isfinite() & (found >= 0))).nonzero().flatten().tolist()
+    if wrong:
+        rule = "a weight is a finite number from 0 on"
+        raise RecipeError(*(Problem(rule, f"{place} row {i}", str(found[i].item())) for i in wrong[:_SHOWN]))
+    if items[task].any() and not (items[task] * found.numpy()).any():
+        raise RecipeError(Problem("all weights of rows with a label are 0, so nothing would be learned", place))
+    return found
 
 
 def _items(target: Tensor) -> np.ndarray:

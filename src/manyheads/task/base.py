@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Step
-from manyheads.nn.losses import is_missing
+from manyheads.nn.losses import is_missing, without
 from manyheads.registry import Registry
 from manyheads.text.tags import Span
+from manyheads.types import part_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,11 @@ class TaskType(Protocol):
         ...
 
     def loss(self, scores: Any, target: Tensor) -> Tensor:
-        """Sum of the losses of all supervised items, a scalar."""
+        """Sum of the losses of all supervised items, a scalar.
+
+        With a third argument `weights` (B,) it is that of rows which have weights. A type need not take it: it is then asked
+        row by row, which is slow.
+        """
         ...
 
     def judge(self, scores: Any, target: Tensor) -> Judged:
@@ -115,8 +122,13 @@ class Task:
         """All metrics to report, the choosing one first."""
         return tuple(dict.fromkeys((self.metric, *self.metrics)))
 
-    def loss_sum(self, scores: Any, target: Tensor) -> Tensor:
-        """Sum of the losses of all supervised items, a scalar: the type's, or the task's own `loss` times its items."""
+    def loss_sum(self, scores: Any, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Sum of the losses of all supervised items, a scalar: the type's, or the task's own `loss` times its items.
+
+        `weights` (B,) multiply the losses of each row; a row of weight 0 has none, not even one that is not finite.
+        """
+        if weights is not None:
+            return self._weighted_sum(scores, without(target, weights == 0), weights)
         if self.loss is None:
             return self.type.loss(scores, target)
         known = ~is_missing(target)
@@ -124,3 +136,12 @@ class Task:
         if known.dim() > 1:
             scores = scores[:, : known.shape[1]]  # wider when a longer batch of the same round was joined with this one
         return self.loss(scores[known], target[known]) * count if count else scores.sum() * 0
+
+    def _weighted_sum(self, scores: Any, target: Tensor, weights: Tensor) -> Tensor:
+        """In one call of a type that knows of weights; of another, and of the task's own `loss`, in one call a row."""
+        known: Callable[..., Tensor] = self.type.loss
+        if self.loss is None and "weights" in signature(known).parameters:
+            return known(scores, target, weights)
+        rows = [(i, i + 1) for i in range(len(target))]
+        sums = [self.loss_sum(part_rows(scores, *row, len(target)), target[slice(*row)]) for row in rows]
+        return (torch.stack(sums) * weights).sum()

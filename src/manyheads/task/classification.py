@@ -38,9 +38,9 @@ class Classification:
     def outputs(self) -> int:
         return len(self.labels)
 
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        weight = None if self.class_weights is None else self.class_weights.to(scores)
-        return cross_entropy(scores, target, weight, self.label_smoothing)
+    def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        of_classes = None if self.class_weights is None else self.class_weights.to(scores)
+        return cross_entropy(scores, target, of_classes, self.label_smoothing, weights)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

@@ -27,8 +27,8 @@ class Multilabel:
     def outputs(self) -> int:
         return len(self.labels)
 
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        return binary_cross_entropy(scores, target)
+    def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        return binary_cross_entropy(scores, target, weights)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

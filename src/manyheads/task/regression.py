@@ -23,8 +23,8 @@ class Regression:
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
         self.low, self.high = low, high
 
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        return squared_error(scores, target)
+    def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        return squared_error(scores, target, weights)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

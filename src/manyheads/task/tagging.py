@@ -38,9 +38,9 @@ class Tagging:
     def outputs(self) -> int:
         return len(self.labels)
 
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+    def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         width = target.shape[1]  # scores are wider when a longer batch of the same round was joined with this one
-        return cross_entropy(scores[:, :width], target)
+        return cross_entropy(scores[:, :width], target, weights=weights)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         found = scores[:, : target.shape[1]].argmax(-1).tolist()

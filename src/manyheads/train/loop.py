@@ -76,8 +76,8 @@ class State:
 class Progress:
     """One optimizer step, done.
 
-    losses     task to its mean loss over the step's items, unweighted
-    items      task to how many items that was
+    losses     task to its mean loss over the step's items, without the task's weight
+    items      task to how many items that was; where rows have weights, the sum of them over the items
     rows       data set to rows, over all processes; `batches` and `tokens` (pieces without padding) likewise
     norm       norm of the whole gradient before clipping
     epoch_end  True when the next step belongs to another epoch
@@ -90,7 +90,7 @@ class Progress:
     steps: int
     epoch: int
     losses: Mapping[str, float]
-    items: Mapping[str, int]
+    items: Mapping[str, float]
     rows: Mapping[str, int]
     batches: Mapping[str, int]
     tokens: Mapping[str, int]
@@ -107,7 +107,7 @@ class _Step:
     """What one optimizer step is made of, known to every rank before anything runs."""
 
     rounds: list[list[Draw]]
-    items: Counter[str] = field(default_factory=Counter)
+    items: dict[str, float] = field(default_factory=dict)
     draws: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
     batches: Counter[str] = field(default_factory=Counter)
@@ -143,9 +143,9 @@ def train(
     """Train from where `state` stands, a step an iteration; `state` moves along and is true at every yield.
 
     The loss of a step is the sum over tasks of weight x mean over that task's items in the whole step, over all rounds
-    and processes; `balance` may say otherwise. With `accumulate` M a task counts by its share of the M rounds, so that an
-    accumulated step of one task equals the step of one big batch. `modules` says what is frozen and when. Raises
-    NumericsError before a loss that is not finite touches the weights.
+    and processes, a row of weight w counted as w rows; `balance` may say otherwise. With `accumulate` M a task counts by its
+    share of the M rounds, so that an accumulated step of one task equals the step of one big batch. `modules` says what is
+    frozen and when. Raises NumericsError before a loss that is not finite touches the weights.
     """
     total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
     update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing, anchor)
@@ -269,7 +269,7 @@ class _Update:
             step.tokens[draw.dataset] += int(data.lengths[draw.rows].sum())
             for task in data.tasks:
                 if task in self.model.tasks:
-                    step.items[task] += int(data.items(task)[draw.rows].sum())
+                    step.items[task] = step.items.get(task, 0) + data.items(task)[draw.rows].sum().item()
                     step.draws[task] += 1
         return step
 

@@ -59,6 +59,11 @@ class TaskData(DataSpec):
     """A data set of the task's own, with the task's label column; or, by `from`, a named data set of the recipe."""
 
     from_: str | None = Field(default=None, alias="from")
-    """Name of a data set under `data:`, shared with other tasks; then only `label` and `missing` may stand beside it."""
+    """Name of a data set under `data:`, shared with other tasks; beside it only `label`, `weight` and `missing` may stand."""
     label: str | None = None
     """Column of the label (a class, a number, a list of classes, or one tag a word); default: `label`, for tagging `tags`."""
+    weight: str | None = None
+    """Column of numbers from 0 on: a row of weight 2 counts in the task's loss as two rows, one of 0 not at all; default: 1.
+
+    Only training rows need it, and of these only those with a label. Scores do not look at it.
+    """
