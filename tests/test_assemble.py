@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from manyheads.api import load_recipe, recipe_from
 from manyheads.assemble import Assembly, assemble
@@ -140,6 +142,27 @@ def test_pools_of_two_kinds_may_stand_side_by_side(place: Path, tiny: Path) -> N
     assert [path_of(found, how)[1] for how in tasks] == ["mean_pool", "cls_pool", "max_pool"]
 
 
+def test_attention_has_weights_of_its_own_in_each_task(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *MOODS)
+    tasks = {name: {"type": "classification", "pool": "attention", "data": data} for name in ("a", "b")}
+    tasks["c"] = {"type": "classification", "path": ["encoder", "top"], "data": data}
+    tasks["d"] = {"type": "classification", "path": ["encoder", "top"], "data": data}
+    found = built(tiny, tasks, {"top": {"type": "pool", "how": "attention"}})
+    assert [path_of(found, name)[1] for name in tasks] == ["a_pool", "b_pool", "top", "top"]
+    model = found.build()
+    assert model.graph.shared() == ("encoder", "top")
+    assert {found.blueprint.modules[name].type for name in ("a_pool", "b_pool", "top")} == {"attention_pool"}
+    assert not torch.equal(*(model.get_parameter(f"pool.{name}.query.weight") for name in ("a_pool", "b_pool")))
+
+
+def test_each_task_has_dropout_of_its_own(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *MOODS)
+    tasks = {f"t{i}": {"type": "classification", "dropout": rate, "data": data} for i, rate in enumerate((0.0, 0.4))}
+    model = built(tiny, tasks, defaults={"dropout": 0.2}).build()
+    drops = {name: m.p for name, m in model.pool.named_modules() if name.startswith("t") and isinstance(m, nn.Dropout)}
+    assert drops == {"t0_head.dropout": 0.0, "t1_head.dropout": 0.4}
+
+
 # refusals ---------------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +170,13 @@ def test_a_recipes_module_with_the_name_of_a_head(place: Path, tiny: Path) -> No
     task = {"type": "classification", "path": ["encoder", "mood_head"], "data": rows(place / "m.jsonl", *MOODS)}
     with pytest.raises(WiringError, match="'mood_head' is wanted twice"):
         built(tiny, {"mood": task}, {"mood_head": {"type": "feedforward", "width": 4}})
+
+
+def test_two_pools_that_want_one_name(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *MOODS)
+    task = {"type": "classification", "data": data}
+    with pytest.raises(WiringError, match="'mean_pool' is wanted twice: for a pool and for attention_pool"):
+        built(tiny, {"other": task, "mean": {**task, "pool": "attention"}})
 
 
 def test_tags_need_states(place: Path, tiny: Path) -> None:

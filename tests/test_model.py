@@ -144,6 +144,16 @@ def test_a_round_of_several_data_sets_runs_the_trunk_once_and_equals_separate_pa
             assert_close(found, output.scores, atol=1e-6, rtol=0)
 
 
+def test_neighbours_in_a_round_are_read_without_a_copy() -> None:
+    model, seen = language(), {}
+    for name in ("encoder", "pool"):
+        model.pool[name].register_forward_hook(lambda _m, given, made, name=name: seen.update({name: (given, made)}))
+    model([text("names", [2], words=True), *(text(task, [4, 3], words=False) for task in ("mood", "topic", "mood"))])
+    whole, (read,) = seen["encoder"][1].states, seen["pool"][0]
+    assert read.states.shape == (6, 4, 8)
+    assert read.states.data_ptr() == whole[1:].data_ptr()
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["mood", "topic", "names"]), st.lists(st.integers(1, 9), min_size=1, max_size=4)),

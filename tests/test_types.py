@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from manyheads.types import IGNORE, Batch, Place, Record, RowBlock, States, Tokens, cat_rows, part_rows
+from manyheads.types import IGNORE, Batch, Place, Record, RowBlock, States, Tokens, cat_rows, part_rows, tensors_in
 
 
 def tokens(*lengths: int, words: bool = False) -> Tokens:
@@ -54,6 +54,30 @@ def test_states_join_along_rows() -> None:
     assert joined.states.shape == (3, 3, 4)
     assert joined.states[0, 2].tolist() == [0.0] * 4
     assert joined.mask.sum(1).tolist() == [2, 3, 3]
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 3))
+def test_every_layer_is_joined_padded_and_parted(widths: list[int], below: int) -> None:
+    blocks = []
+    for i, width in enumerate(widths):
+        level = [torch.full((2, width, 3), float(10 * i + k)) for k in range(below + 1)]
+        blocks.append(States(level[-1], torch.ones(2, width, dtype=torch.bool), None, tuple(level[:-1])))
+    joined = cat_rows(blocks)
+    assert len(tensors_in(joined)) == below + 2
+    for i, width in enumerate(widths):
+        part = part_rows(joined, 2 * i, 2 * i + 2, len(joined)).to("cpu")
+        for k, layer in enumerate((*part.below, part.states)):
+            assert layer.shape == (2, max(widths), 3)
+            assert layer[:, :width].unique().tolist() == [10 * i + k]
+            assert not layer[:, width:].any()
+
+
+def test_a_part_is_a_view_of_every_layer() -> None:
+    whole = States(torch.ones(3, 2, 4), torch.ones(3, 2, dtype=torch.bool), None, (torch.zeros(3, 2, 4), torch.ones(3, 2, 4)))
+    part = whole.part(1, 3)
+    assert len(part) == 2
+    for held, all_rows in zip(tensors_in(part), tensors_in(whole), strict=True):
+        assert held.data_ptr() == all_rows[1:].data_ptr()
 
 
 @given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=1, max_size=4), st.booleans())

@@ -55,7 +55,7 @@ def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mappi
         for name, module in model.pool.items():
             if isinstance(module, Trunk):
                 _save_trunk(folder / name, module, Path(plans[name].options["source"]))
-                options = {"source": name, "max_length": module.max_length, "freeze": module.frozen}
+                options = {"source": name, "max_length": module.max_length, "freeze": module.frozen, "layers": module.layers}
                 plans[name] = ModulePlan("pretrained", options)
         save_file(_own_weights(model), folder / WEIGHTS, metadata={"format": "pt"})
         config = {"model_type": "manyheads", **replace(blueprint, modules=plans).to_json()}

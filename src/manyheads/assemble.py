@@ -11,7 +11,15 @@ from typing import Any
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.modules import FeedForwardModule, LoadSpec, OwnModule, PoolModule, PretrainedModule
+from manyheads.config.spec.modules import (
+    FeedForwardModule,
+    LayerModule,
+    LoadSpec,
+    OwnModule,
+    PoolModule,
+    PretrainedModule,
+    ScalarMixModule,
+)
 from manyheads.config.spec.tasks import ClassificationTask, MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
@@ -180,7 +188,7 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
     if wrong := [*_unknown_weights(name, task, made), *_unfit_metrics(name, task, made)]:
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
-        steps.append(Step(pool.add(f"{task.pool}_pool", ModulePlan("pool", {"how": task.pool}))))
+        steps.append(Step(_pool(name, task, port, pool)))
         port = Port("vector", port.width)
     if port.kind != "scores":
         steps.append(Step(_head(name, task, made, port, pool)))
@@ -209,6 +217,16 @@ def _unknown_weights(name: str, task: TaskBase, made: TaskType) -> list[Problem]
     rule = f"no label is called this; there are {listed(made.labels)}"
     unknown = [label for label in given if label not in made.labels]
     return [Problem(rule, f"tasks.{name}.class_weights.{label}", label, nearest(label, made.labels)) for label in unknown]
+
+
+def _pool(name: str, task: TaskBase, port: Port, pool: _Pool) -> str:
+    """The pool before the head: one for all tasks that pool alike, but the task's own where it has weights."""
+    plan = _pool_plan(task.pool, port.width)
+    return pool.add(f"{name if plan.type == 'attention_pool' else task.pool}_pool", plan)
+
+
+def _pool_plan(how: str, width: int | None) -> ModulePlan:
+    return ModulePlan("attention_pool", {"width": width}) if how == "attention" else ModulePlan("pool", {"how": how})
 
 
 def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) -> str:
@@ -264,11 +282,13 @@ class _Pool:
         self.recipe, self.base = recipe, base
         self.plans: dict[str, ModulePlan] = {}
         self.gives: dict[str, Port] = {}
+        self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
 
     def add(self, name: str, plan: ModulePlan) -> str:
         """A module that assembling brings; the same one may be added again."""
         if name in self.recipe.modules or self.plans.setdefault(name, plan) != plan:
-            rule = f"the module name {name!r} is wanted twice: by the recipe and for {plan.type} {dict(plan.options)}"
+            other = "by the recipe" if name in self.recipe.modules else "for a " + self.plans[name].type
+            rule = f"the module name {name!r} is wanted twice: {other} and for {plan.type} {dict(plan.options)}"
             raise WiringError(Problem(rule, f"modules.{name}", name, remedy="give the recipe's module another name"))
         return name
 
@@ -284,27 +304,40 @@ class _Pool:
 
     def follow(self, task: str, steps: Sequence[Step]) -> Port:
         """Plan every module on a path; what the last one gives."""
-        port = Port("tokens")
-        results: dict[str, Port] = {}
+        last = begin = ("", Port("tokens"))  # a module and what it gives
+        results: dict[str, tuple[str, Port]] = {}
         for step in steps:
-            first = step.inputs[0] if step.inputs else None
-            before = port if first is None else results.get(first, Port("tokens"))
-            port = self._plan(step.module, before, task)
-            results[step.result] = port
-        return port
+            source, before = results.get(step.inputs[0], begin) if step.inputs else last
+            last = results[step.result] = (step.module, self._plan(step.module, source, before, task))
+        return last[1]
 
-    def _plan(self, name: str, before: Port, task: str) -> Port:
-        if name in self.gives and self.plans[name].type != "pool":
-            return self.gives[name]
+    def _plan(self, name: str, source: str, before: Port, task: str) -> Port:
         spec = self.recipe.modules[name]
+        if name in self.gives and not isinstance(spec, PoolModule | LayerModule | ScalarMixModule):
+            return self.gives[name]
         match spec:
             case PretrainedModule():
-                source = find_encoder(spec.name, self.base, spec.revision)
-                width, longest = measure_encoder(source)
-                options = {"source": str(source), "max_length": min(spec.max_length, longest), "freeze": spec.freeze}
-                self._put(name, ModulePlan("pretrained", {**options, "dropout": spec.dropout}), Port("states", width))
+                found = find_encoder(spec.name, self.base, spec.revision)
+                size = measure_encoder(found)
+                options = {"source": str(found), "max_length": min(spec.max_length, size.longest), "freeze": spec.freeze}
+                self._put(name, ModulePlan("pretrained", {**options, "dropout": spec.dropout}), Port("states", size.width))
+                self.layers[name] = size.layers + 1
             case PoolModule():
-                self._put(name, ModulePlan("pool", {"how": spec.how}), Port("vector", before.width))
+                if spec.how == "attention" and before.width is None:
+                    rule = f"module {name!r} reads states of a known width, but its input gives {before}"
+                    raise WiringError(Problem(rule, f"tasks.{task}.path"))
+                self._put(name, _pool_plan(spec.how, before.width), Port("vector", before.width))
+            case LayerModule():
+                self._read_layers(source, {f"modules.{name}.index": spec.index})
+                self._put(name, ModulePlan("layer", {"index": spec.index}), before)
+            case ScalarMixModule():
+                layers = list(range(self.layers[source])) if spec.layers is None else spec.layers
+                self._read_layers(source, {f"modules.{name}.layers.{i}": layer for i, layer in enumerate(layers)})
+                plan = ModulePlan("scalar_mix", {"layers": layers, "norm": spec.norm})
+                if self.plans.get(name, plan) != plan:
+                    rule = f"module {name!r} mixes all layers of encoders that have different numbers of them"
+                    raise WiringError(Problem(rule, f"modules.{name}", remedy="give it `layers`, or each encoder its own"))
+                self._put(name, plan, before)
             case FeedForwardModule():
                 if before.kind not in ("states", "vector") or before.width is None:
                     rule = f"module {name!r} reads states or vectors, but its input gives {before}"
@@ -317,6 +350,26 @@ class _Pool:
                 gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
                 self._put(name, ModulePlan(spec.type, spec.options), gives)
         return self.gives[name]
+
+    def _read_layers(self, encoder: str, wanted: Mapping[str, int]) -> None:
+        """Let an encoder give all its layers; `wanted` has the numbers of those that are read, each under its place.
+
+        WiringError for numbers that no layer has, or that come twice.
+        """
+        plan, count = self.plans[encoder], self.layers[encoder]
+        self.plans[encoder] = replace(plan, options={**plan.options, "layers": True})
+        wrong: list[Problem] = []
+        seen: set[int] = set()
+        for place, layer in wanted.items():
+            if not -count <= layer < count:
+                rule = f"the layers of {encoder!r} are 0 (embeddings) to {count - 1}, or -{count} to -1 from above"
+                wrong.append(Problem(rule, place, str(layer), str(min(max(layer, -count), count - 1))))
+            elif layer % count in seen:
+                wrong.append(Problem("the layer is named twice", place, str(layer)))
+            else:
+                seen.add(layer % count)
+        if wrong:
+            raise WiringError(*wrong)
 
     def _put(self, name: str, plan: ModulePlan, gives: Port) -> None:
         self.plans[name], self.gives[name] = plan, gives

@@ -180,8 +180,13 @@ def _rows(value: _Value, attribute: str | None, wanted: tuple[int, ...], batches
     if held == wanted:
         return result
     starts = list(accumulate((len(batches[i]) for i in held), initial=0))
-    spans = zip(held, pairwise(starts), strict=True)
-    return cat_rows([part_rows(result, start, stop, starts[-1]) for i, (start, stop) in spans if i in wanted])
+    spans: list[tuple[int, int]] = []
+    for i, (start, stop) in zip(held, pairwise(starts), strict=True):
+        if i in wanted and spans and spans[-1][1] == start:  # neighbours are one view
+            spans[-1] = (spans[-1][0], stop)
+        elif i in wanted:
+            spans.append((start, stop))
+    return cat_rows([part_rows(result, start, stop, starts[-1]) for start, stop in spans])
 
 
 def _attribute(value: Any, name: str | None) -> Any:

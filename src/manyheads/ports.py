@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LESS = {"layers": "states"}  # kinds that may be read as another
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
     """What goes over a wire: `tokens`, `states` (B, T, D), `vector` (B, D), `scores` (B, C) or (B, W, C), or `any`.
 
-    `width` is D or C where it is known.
+    `layers` are states with those of the layers below, and may be read as states. `width` is D or C where it is known.
     """
 
     kind: str = "any"
@@ -17,7 +19,7 @@ class Port:
 
     def fits(self, wanted: Port) -> bool:
         """True when this can be fed where `wanted` is expected."""
-        same_kind = "any" in (self.kind, wanted.kind) or self.kind == wanted.kind
+        same_kind = "any" in (self.kind, wanted.kind) or wanted.kind in (self.kind, _LESS.get(self.kind))
         return same_kind and (None in (self.width, wanted.width) or self.width == wanted.width)
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ Letters in shapes, here and in every docstring:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -66,42 +66,53 @@ class Example:
 class RowBlock:
     """A frozen dataclass of tensors that share their first dimension, B; the rest pads with each field's filler.
 
-    Joining blocks lets a step that several batches share run once; splitting hands every batch its rows back.
+    A field may hold several, as a tuple. Joining blocks lets a step that several batches share run once; splitting hands
+    every batch its rows back.
     """
 
     __slots__ = ()
     FILL: ClassVar[Mapping[str, int]] = {}
 
-    def tensors(self) -> Iterator[tuple[str, Tensor | None]]:
+    def tensors(self) -> Iterator[tuple[str, Any]]:
+        """Each field by name: a tensor, a tuple of them, or None."""
         for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             yield f.name, getattr(self, f.name)
 
     def __len__(self) -> int:
-        return next(len(t) for _, t in self.tensors() if t is not None)
+        return len(tensors_in(self)[0])
 
     def to(self, device: torch.device | str) -> Self:
         """The same block on `device`."""
-        moved = {n: None if t is None else t.to(device, non_blocking=True) for n, t in self.tensors()}
-        return type(self)(**moved)
+        return self._mapped(lambda t: t.to(device, non_blocking=True))
 
     def part(self, start: int, stop: int) -> Self:
         """Rows `start` to `stop`, padding kept."""
-        return type(self)(**{n: None if t is None else t[start:stop] for n, t in self.tensors()})
+        return self._mapped(lambda t: t[start:stop])
 
     @classmethod
     def cat(cls, blocks: Sequence[Self]) -> Self:
         """The rows of all blocks, one after the other, padded to the longest."""
         columns = {name: [getattr(b, name) for b in blocks] for name, _ in blocks[0].tensors()}
-        joined: dict[str, Tensor | None] = {}
+        joined: dict[str, Any] = {}
         for name, column in columns.items():
             present = [t for t in column if t is not None]
             if not present:
                 joined[name] = None
                 continue
+            if isinstance(present[0], tuple):
+                joined[name] = tuple(_cat_tensors(level, cls.FILL.get(name, 0)) for level in zip(*present, strict=True))
+                continue
             if len(present) < len(column):  # a block without words joins one with words: it has none of them
                 column = [present[0].new_empty((len(b), 0)) if t is None else t for t, b in zip(column, blocks, strict=True)]
             joined[name] = _cat_tensors(column, cls.FILL.get(name, 0))
         return cls(**joined)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed: dict[str, Any] = {}
+        for name, held in self.tensors():
+            several = isinstance(held, tuple)
+            changed[name] = tuple(map(change, held)) if several else None if held is None else change(held)
+        return type(self)(**changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +137,16 @@ class Tokens(RowBlock):
 class States(RowBlock):
     """Hidden states. What a trunk gives.
 
-    states (B, T, D) float
+    states (B, T, D) float, of the last layer
     mask   (B, T) bool, True on real pieces
     words  (B, W) int64, as in `Tokens`
+    below  (B, T, D) float each, of the embeddings and the layers under the last; empty when no path reads them
     """
 
     states: Tensor
     mask: Tensor
     words: Tensor | None = None
+    below: tuple[Tensor, ...] = ()
 
     FILL: ClassVar[Mapping[str, int]] = {"words": -1}
 
@@ -229,7 +242,7 @@ def tensors_in(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, RowBlock):
-        return [t for _, t in value.tensors() if t is not None]
+        return [t for _, held in value.tensors() for t in tensors_in(held)]
     if isinstance(value, Mapping):
         return [t for entry in value.values() for t in tensors_in(entry)]
     return [t for entry in value for t in tensors_in(entry)] if isinstance(value, list | tuple) else []

@@ -18,10 +18,13 @@ from manyheads.balance.backward import Gramians, Layout, OnePass, Part, Rows, Tr
 from manyheads.balance.weighting import Moment
 from manyheads.data.tensors import TensorDataset
 from manyheads.model import Model
+from manyheads.nn.layers import Layer, ScalarMix
+from manyheads.nn.pool import Pool
+from manyheads.ports import Port, Ports
 from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.train.layout import layout_of, trunk_of
-from manyheads.types import Batch
+from manyheads.types import Batch, States
 
 TASKS = ("a", "b", "c")
 Gradients = dict[str, Tensor | None]
@@ -314,3 +317,58 @@ def test_losses_without_a_graph_are_passed_over() -> None:
         way.add(Part({}))
         way.finish(Alone())
     assert layout.shared[0].grad is None
+
+
+# a trunk of several layers ------------------------------------------------------------------------------------------------
+
+
+class Levels(nn.Module):
+    """Three layers, each made from the one before, and a shift of each that the layers above do not see."""
+
+    ports = Ports((Port(),), Port("layers", 6))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(width, 6), nn.Tanh()) for width in (1, 6, 6)])
+        self.shifts = nn.Parameter(torch.zeros(3, 6))
+
+    def forward(self, x: Tensor) -> States:
+        made = [self.layers[0](x.unsqueeze(-1))]
+        for layer in self.layers[1:]:
+            made.append(layer(made[-1]))
+        *below, last = (state + shift for state, shift in zip(made, self.shifts, strict=True))
+        return States(last, torch.ones(x.shape, dtype=torch.bool), None, tuple(below))
+
+
+def layered(c: Layer | ScalarMix) -> Model:
+    """`a` reads the last layer, `b` the first, `c` through a module."""
+    torch.manual_seed(4)
+    pool = {"trunk": Levels(), "first": Layer(0), "c_layer": c, "last": Layer(-1), "mean": Pool()}
+    paths = {"a": ["trunk", "last"], "b": ["trunk", "first"], "c": ["trunk", "c_layer"]}
+    tasks = [Task(t, [*paths[t], "mean", f"{t}_head"], Classification(labels=["x", "y", "z"])) for t in TASKS]
+    return Model({**pool, **{f"{t}_head": nn.Linear(6, 3) for t in TASKS}}, tasks)
+
+
+@kinds
+@rounds_each
+def test_every_layer_that_the_trunk_gives_counts(kind: str, rounds: int) -> None:
+    model, drawn = layered(ScalarMix([0, 1, 2])), [batches_of(kind)] * rounds
+    alone = separate(model, drawn)
+    shifts = torch.stack([flat(alone[t], model, ["pool.trunk.shifts"]) for t in TASKS]).double()
+    gradients, found = walk(Trunk(MGDA(), layout_of(model, TASKS)), model, drawn)
+    assert found is not None
+    torch.testing.assert_close(found.whole, shifts @ shifts.T, atol=1e-5, rtol=1e-5)
+    weights = MGDA().weights(found.whole, Moment(1, 0, 0, TASKS)).float()
+    for name, gradient in gradients.items():
+        scales = weights if name.startswith("pool.trunk") else torch.ones(3)
+        terms = [w * g for w, t in zip(scales, TASKS, strict=True) if (g := alone[t][name]) is not None]
+        torch.testing.assert_close(gradient, torch.stack(terms).sum(0), atol=1e-6, rtol=1e-5)
+    close(walk(Trunk(Sum(), layout_of(model, TASKS)), model, drawn)[0], walk(OnePass(), model, drawn)[0])
+
+
+def test_layers_above_the_highest_that_is_read_rest() -> None:
+    model, drawn = layered(Layer(1)), [[batch for batch in batches_of("apart") if "a" not in batch.targets]]
+    gradients, _ = walk(Trunk(UPGrad(), layout_of(model, TASKS)), model, drawn)
+    used = {name for name, gradient in gradients.items() if gradient is not None and name.startswith("pool.trunk.layers")}
+    assert used == {f"pool.trunk.layers.{i}.0.{part}" for i in (0, 1) for part in ("weight", "bias")}
+    close(walk(Trunk(Sum(), layout_of(model, TASKS)), model, drawn)[0], walk(OnePass(), model, drawn)[0])

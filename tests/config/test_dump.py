@@ -62,7 +62,11 @@ tasks = st.one_of(
     some(of_all | {"class_weights": st.dictionaries(keys, shares, max_size=3)}, type=st.just("classification"), data=rows),
     some(of_all | {"separator": texts, "threshold": shares}, type=st.just("multilabel"), data=rows),
     some(of_all | {"low": st.floats(-9, 0), "high": st.floats(1, 9)}, type=st.just("regression"), data=rows),
-    some({"use_defaults": st.just(False), "scheme": st.just("IOBES")}, type=st.just("tagging"), data=rows),
+    some(
+        {"use_defaults": st.just(False), "scheme": st.just("IOBES"), "decoder": st.just("crf")},
+        type=st.just("tagging"),
+        data=rows,
+    ),
 )
 training = some(
     {

@@ -30,7 +30,10 @@ def test_building_leaves_the_generator_of_torch_alone() -> None:
     assert torch.equal(torch.rand(1), wanted)
 
 
-@pytest.mark.parametrize("kind", ["pretrained", "pool", "feedforward", "row_head", "word_head"])
+@pytest.mark.parametrize(
+    "kind",
+    ["pretrained", "pool", "attention_pool", "layer", "scalar_mix", "feedforward", "row_head", "word_head", "crf_head"],
+)
 def test_types_of_a_recipe(kind: str) -> None:
     assert kind in MODULES
 

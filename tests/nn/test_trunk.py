@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils import logging
 
 from manyheads.errors import ArtefactError, ResourceError
-from manyheads.nn.trunk import Trunk, load_trunk, measure_encoder
+from manyheads.nn.trunk import Measures, Trunk, load_trunk, measure_encoder
 from manyheads.ports import Port
 from manyheads.types import Tokens
 
@@ -83,6 +83,16 @@ def test_states_are_those_of_transformers(bert_tiny: Path) -> None:
     assert found.words is None
 
 
+def test_only_a_trunk_that_is_told_so_gives_the_layers_below(bert_tiny: Path) -> None:
+    given = tokens(9, 5, highest=30000)
+    one, all_layers = load_trunk(bert_tiny).eval()(given), load_trunk(bert_tiny, layers=True).eval()(given)
+    assert one.below == ()
+    assert len(all_layers.below) == 2
+    assert torch.equal(one.states, all_layers.states)
+    frozen = load_trunk(bert_tiny, layers=True, freeze=True)(given)
+    assert not any(t.requires_grad for t in (*frozen.below, frozen.states))
+
+
 def test_padded_rows_equal_single_rows(bert_tiny: Path) -> None:
     trunk, given = load_trunk(bert_tiny).eval(), tokens(12, 7, 1, 30, highest=30000)
     padded = trunk(given)
@@ -108,7 +118,7 @@ def test_the_second_text_is_told_apart_where_the_family_can(family: Path) -> Non
 def test_the_longest_input_of_each_family_runs(family: Path) -> None:
     trunk = load_trunk(family, max_length=256).eval()
     assert trunk.max_length == LONGEST[family.name]
-    assert measure_encoder(family) == (16, LONGEST[family.name])
+    assert measure_encoder(family) == Measures(width=16, longest=LONGEST[family.name], layers=1)
     assert trunk.ports.takes == (Port("tokens"),)
     assert trunk.ports.gives == Port("states", 16)
     longest = trunk.max_length

@@ -135,8 +135,10 @@ def test_each_parameter_is_shared_or_of_one_task(paths: list[set[str]]) -> None:
         ({"a": ["x", "ah"], "b": ["y", "bh"]}, set()),
         ({"a": ["x", "ah"], "b": ["x", "ah", "bh"]}, {"x", "ah"}),  # b goes on from where a ends
         ({"a": ["x", "y"]}, {"x", "y"}),
+        ({"a": ["x", "y", "ah"], "b": ["x", "y", Step("bh", ("x",))]}, {"x"}),  # b goes around y
+        ({"a": ["x", "y", Step("z", ("x",)), "ah"], "b": ["x", "y", "z2", "bh"]}, {"x"}),
     ],
-    ids=["heads apart", "two modules", "no trunk", "one goes on", "one task"],
+    ids=["heads apart", "two modules", "no trunk", "one goes on", "one task", "one goes around", "the other goes around"],
 )
 def test_the_trunk_is_all_up_to_the_last_step_that_all_take(paths: dict[str, list[str | Step]], modules: set[str]) -> None:
     model = model_of(paths)

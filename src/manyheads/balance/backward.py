@@ -46,7 +46,7 @@ class Part:
     """Losses of batches that ran together.
 
     losses  task to its weighted share of the step's loss, a scalar with its graph
-    trunk   what the trunk gave for them, (B, ..., D) each; empty unless the way is tapped
+    trunk   what the trunk gave for them, (B, ..., D) each, none made from another; empty unless the way is tapped
     """
 
     losses: Mapping[str, Tensor]
@@ -179,9 +179,10 @@ class Trunk:
         whole = _gramian(rows)
         weights = dict(zip(self.moment.tasks, weigh(self.aggregation, whole, self.moment).tolist(), strict=True))
         for trunk, at_trunk in self.held:
-            gradients = [_weighted(t, [(weights[n], found[i]) for n, found in at_trunk.items()]) for i, t in enumerate(trunk)]
-            if trunk:
-                torch.autograd.backward(trunk, gradients)
+            gradients = [_weighted([(weights[n], found[i]) for n, found in at_trunk.items()]) for i in range(len(trunk))]
+            reached = [(t, g) for t, g in zip(trunk, gradients, strict=True) if g is not None]
+            if reached:
+                torch.autograd.backward([t for t, _ in reached], [g for _, g in reached])
         self.held = []
         return Gramians(self.moment.tasks, whole, {})
 
@@ -219,9 +220,10 @@ def _shift(trunk: Tensor, gradient: Tensor | None) -> Tensor:
     return gradient.reshape(-1, gradient.shape[-1]).sum(0, dtype=torch.float32)
 
 
-def _weighted(like: Tensor, terms: Sequence[tuple[float, Tensor | None]]) -> Tensor:
-    total = torch.zeros_like(like)
+def _weighted(terms: Sequence[tuple[float, Tensor | None]]) -> Tensor | None:
+    """The weighted sum of the gradients of one output; None where no task reaches it, so that what only it reaches rests."""
+    total = None
     for weight, gradient in terms:
         if gradient is not None:
-            total.add_(gradient, alpha=weight)
+            total = gradient * weight if total is None else total.add_(gradient, alpha=weight)
     return total

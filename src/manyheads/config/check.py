@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
 from manyheads.config.check_rates import check_rates, idle
-from manyheads.config.node import Finding, KeyPath, Node, dotted
+from manyheads.config.criterion import check_select
+from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
-from manyheads.config.spec.modules import PretrainedModule
+from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
 from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
 from manyheads.errors import listed, nearest
 
@@ -26,6 +27,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():
         findings.extend(_path(name, task, root))
+        findings.extend(_layers(name, task, recipe))
         findings.extend(_task_data(name, task, root, formats))
         findings.extend(_length(name, task, recipe))
         findings.extend(_labels(name, task))
@@ -100,7 +102,23 @@ def _inputs(path: KeyPath, step: StepSpec, earlier: list[str], own: bool) -> Ite
             continue
         if head not in earlier:
             known = [*earlier, *(f"{_BATCH}.{f}" for f in _FIELDS)]
-            yield _absent((*path, "inputs", i), "no earlier step and no field of the batch has this name", name, known)
+            yield absent((*path, "inputs", i), "no earlier step and no field of the batch has this name", name, known)
+
+
+def _layers(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
+    """A step that reads the layers of an encoder comes after one, or names one. What is not there at all is told elsewhere."""
+    earlier: dict[str, str] = {}  # result to module
+    for i, step in enumerate(task.path):
+        inputs, result = (step.inputs, step.name or step.module) if isinstance(step, StepSpec) else ([], step)
+        if isinstance(recipe.modules.get(_module(step)), LayerModule | ScalarMixModule):
+            encoders = [r for r, module in earlier.items() if isinstance(recipe.modules.get(module), PretrainedModule)]
+            source = inputs[0] if inputs else next(reversed(earlier), _BATCH)
+            head = source.partition(".")[0]
+            if source not in encoders and (head == _BATCH or earlier.get(head) in recipe.modules):
+                path: KeyPath = ("tasks", name, "path", i)
+                rule = f"module {_module(step)!r} reads the layers of an encoder, an earlier step of a pretrained module"
+                yield absent((*path, "inputs", 0) if inputs else path, rule, source, encoders)
+        earlier[result] = _module(step)
 
 
 # data ---------------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from torch import nn
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.feedforward import FeedForward
-from manyheads.nn.heads import RowHead, WordHead
-from manyheads.nn.pool import Pool
+from manyheads.nn.heads import CrfHead, RowHead, WordHead
+from manyheads.nn.layers import Layer, ScalarMix
+from manyheads.nn.pool import AttentionPool, Pool
 from manyheads.nn.trunk import load_trunk
 from manyheads.registry import Registry
 from manyheads.seeds import key
@@ -20,6 +21,9 @@ from manyheads.seeds import key
 MODULES: Registry[Callable[..., nn.Module]] = Registry("module")
 MODULES.register("pretrained")(load_trunk)
 MODULES.register("pool")(Pool)
+MODULES.register("attention_pool")(AttentionPool)
+MODULES.register("layer")(Layer)
+MODULES.register("scalar_mix")(ScalarMix)
 MODULES.register("feedforward")(FeedForward)
 MODULES.register("row_head")(RowHead)
 MODULES.register("word_head")(WordHead)

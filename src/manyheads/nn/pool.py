@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
@@ -33,3 +34,24 @@ class Pool(nn.Module):
 
     def extra_repr(self) -> str:
         return self.how
+
+
+class AttentionPool(nn.Module):
+    """states (B, T, D) -> (B, D): a mean over real pieces, each weighed by how it answers a learned query.
+
+    The weights are softmax(q · tanh(W h + b)) over the pieces h of a row: the attention over words of hierarchical attention
+    networks (Yang et al., NAACL 2016).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ports = Ports((Port("states", width),), Port("vector", width))
+        self.key = nn.Linear(width, width)
+        self.query = nn.Linear(width, 1, bias=False)
+
+    def forward(self, states: States) -> Tensor:
+        hidden, mask = states.states, states.mask
+        scores = self.query(torch.tanh(self.key(hidden))).squeeze(-1)
+        weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1) * mask  # a row without pieces: zeros
+        vector: Tensor = (weights.to(hidden.dtype).unsqueeze(1) @ hidden).squeeze(1)
+        return vector

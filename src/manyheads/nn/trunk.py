@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,26 +25,32 @@ _RATES = ("dropout", "dropout_prob", "dropout_rate", "resid_dropout", "embd_drop
 class Trunk(nn.Module):
     """tokens (B, T) -> states (B, T, D) of the last layer. `encoder` is the plain transformers model.
 
-    A frozen trunk has no gradient and stays in evaluation mode, so that its states do not depend on a dropout draw.
+    With `layers` it gives those of the layers below as well. A frozen trunk has no gradient and stays in evaluation mode, so
+    that its states do not depend on a dropout draw.
     """
 
-    def __init__(self, encoder: PreTrainedModel, *, max_length: int = 256, freeze: bool = False) -> None:
+    def __init__(self, encoder: PreTrainedModel, *, max_length: int = 256, freeze: bool = False, layers: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         self.max_length = max_length
         self.frozen = freeze
+        self.layers = layers
         self.width = int(encoder.config.hidden_size)
-        self.ports = Ports((Port("tokens"),), Port("states", self.width))
+        self.ports = Ports((Port("tokens"),), Port("layers" if layers else "states", self.width))
         self._takes_types = _takes_types(encoder)
         if freeze:
             self.requires_grad_(False)
         self.train()  # transformers hands a model over in evaluation mode; a new module is in training mode, all of it
 
     def forward(self, tokens: Tokens) -> States:
-        types = {"token_type_ids": tokens.types} if self._takes_types else {}
+        wanted: dict[str, Any] = {"token_type_ids": tokens.types} if self._takes_types else {}
+        if self.layers:
+            wanted["output_hidden_states"] = True
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            result = self.encoder(input_ids=tokens.ids, attention_mask=tokens.mask.long(), **types)
-        return States(result.last_hidden_state, tokens.mask, tokens.words)
+            result = self.encoder(input_ids=tokens.ids, attention_mask=tokens.mask.long(), **wanted)
+        # Views, since no layer may be on the way from another to a loss: the gradient of each is then its own readers' alone.
+        below = tuple(state.view_as(state) for state in result.hidden_states[:-1]) if self.layers else ()
+        return States(result.last_hidden_state, tokens.mask, tokens.words, below)
 
     def train(self, mode: bool = True) -> Trunk:
         return super().train(mode and not self.frozen)
@@ -55,6 +62,7 @@ def load_trunk(
     revision: str | None = None,
     max_length: int = 256,
     freeze: bool = False,
+    layers: bool = False,
     dropout: float | None = None,
 ) -> Trunk:
     """The encoder in a folder or on the hub, from safetensors only. `dropout` replaces every rate of its configuration.
@@ -78,13 +86,22 @@ def load_trunk(
         source,
     )
     _check_weights(encoder, report, source)
-    return Trunk(encoder, max_length=min(max_length, _longest(config)), freeze=freeze)
+    return Trunk(encoder, max_length=min(max_length, _longest(config)), freeze=freeze, layers=layers)
 
 
-def measure_encoder(source: str | Path) -> tuple[int, int]:
-    """Width D of an encoder's states and the most pieces it can read, from its configuration alone."""
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Width D of an encoder's states, the most pieces it can read, and its layers, embeddings not counted."""
+
+    width: int
+    longest: int
+    layers: int
+
+
+def measure_encoder(source: str | Path) -> Measures:
+    """The measures of an encoder, from its configuration alone."""
     config = _config(source, None)
-    return int(config.hidden_size), _longest(config)
+    return Measures(int(config.hidden_size), _longest(config), int(getattr(config, "num_hidden_layers", 0)))
 
 
 def _longest(config: PretrainedConfig) -> int:

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from torch.nn import Parameter
 
 from manyheads.balance.backward import Layout
-from manyheads.graph import Graph
+from manyheads.balance.balancer import Balancer
+from manyheads.config.spec.balance import BalanceSpec
+from manyheads.errors import Problem, RecipeError
+from manyheads.graph import Graph, Node
 from manyheads.model import Model
 
 _LAYER = re.compile(r"^(.*?\.\d+)\.")  # up to the number of a layer: encoder.layer.3
@@ -35,20 +38,35 @@ def layout_of(model: Model, tasks: Iterable[str]) -> Layout:
 
 
 def trunk_of(graph: Graph, tasks: Iterable[str]) -> int | None:
-    """The last node that all of these tasks pass through."""
+    """The last node that all of these tasks pass through, and that no step goes around to read what lies before it."""
     wanted = set(tasks)
-    return max((i for i, node in enumerate(graph.nodes) if wanted.issubset(node.tasks)), default=None)
+    needed = graph.needed(wanted)
+    for end in reversed(needed):
+        inside = _upto(graph, end)
+        read = {source for i in needed if i not in inside for source in _sources(graph.nodes[i])}
+        if wanted.issubset(graph.nodes[end].tasks) and not read.intersection(inside - {end}):
+            return end
+    return None
 
 
 def trunk_modules(graph: Graph, tasks: Iterable[str]) -> set[str]:
     """The modules of that node and of all before it."""
     end = trunk_of(graph, tasks)
-    waiting, found = [] if end is None else [end], set()
+    return set() if end is None else {graph.nodes[i].module for i in _upto(graph, end)}
+
+
+def _upto(graph: Graph, end: int) -> set[int]:
+    """A node and all that it is made from."""
+    waiting, found = [end], set[int]()
     while waiting:
-        node = graph.nodes[waiting.pop()]
-        found.add(node.module)
-        waiting += [ref.source for ref in node.inputs if isinstance(ref.source, int)]
+        number = waiting.pop()
+        found.add(number)
+        waiting += _sources(graph.nodes[number])
     return found
+
+
+def _sources(node: Node) -> list[int]:
+    return [ref.source for ref in node.inputs if isinstance(ref.source, int)]
 
 
 def _users(graph: Graph) -> dict[str, set[str]]:

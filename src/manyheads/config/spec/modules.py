@@ -8,6 +8,8 @@ from pydantic import Field, Tag
 
 from manyheads.config.spec.base import Strict, own_or
 
+_BUILT_IN = ("pretrained", "pool", "layer", "scalar_mix", "feedforward")
+
 
 class LoadSpec(Strict):
     """Where the first weights of a module are."""
@@ -53,8 +55,26 @@ class PoolModule(ModuleBase):
     """One vector a row from its states: takes (B, T, D), gives (B, D)."""
 
     type: Literal["pool"]
-    how: Literal["mean", "cls", "max"] = "mean"
-    """`mean` and `max` over real pieces, `cls` the first piece."""
+    how: Literal["mean", "cls", "max", "attention"] = "mean"
+    """`mean` and `max` over real pieces, `cls` the first piece, `attention` a mean with learned weights."""
+
+
+class LayerModule(ModuleBase):
+    """One layer of a pretrained encoder: takes all layers, gives that one's states (B, T, D)."""
+
+    type: Literal["layer"]
+    index: int
+    """Number of the layer: 0 the embeddings, 1 the first layer, -1 the last."""
+
+
+class ScalarMixModule(ModuleBase):
+    """Layers of a pretrained encoder, mixed with learned weights: takes all layers, gives states (B, T, D)."""
+
+    type: Literal["scalar_mix"]
+    layers: list[int] | None = Field(default=None, min_length=1)
+    """Numbers of the layers as in `layer`; default: all, embeddings included."""
+    norm: bool = False
+    """Bring each state to mean 0 and variance 1 before it is mixed."""
 
 
 class FeedForwardModule(ModuleBase):
@@ -72,7 +92,7 @@ class FeedForwardModule(ModuleBase):
 class OwnModule(ModuleBase):
     """A module type that a plug-in registered."""
 
-    type: str = Field(json_schema_extra={"not": {"enum": ["pretrained", "pool", "feedforward"]}})
+    type: str = Field(json_schema_extra={"not": {"enum": [*_BUILT_IN]}})
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the registered function."""
 
@@ -80,7 +100,9 @@ class OwnModule(ModuleBase):
 ModuleSpec: TypeAlias = Annotated[
     Annotated[PretrainedModule, Tag("pretrained")]
     | Annotated[PoolModule, Tag("pool")]
+    | Annotated[LayerModule, Tag("layer")]
+    | Annotated[ScalarMixModule, Tag("scalar_mix")]
     | Annotated[FeedForwardModule, Tag("feedforward")]
     | Annotated[OwnModule, Tag("own")],
-    own_or(frozenset({"pretrained", "pool", "feedforward"})),
+    own_or(frozenset(_BUILT_IN)),
 ]

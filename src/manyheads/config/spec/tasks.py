@@ -38,8 +38,8 @@ class TaskBase(Strict):
     """Further scores to report."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout before the head's linear map."""
-    pool: Literal["mean", "cls", "max"] = "mean"
-    """How states become one vector a row, when the path ends in states and the head reads vectors."""
+    pool: Literal["mean", "cls", "max", "attention"] = "mean"
+    """How states become one vector a row, when the path ends in states and the head reads vectors; as `how` of a `pool`."""
     patience: int | None = Field(default=None, ge=1)
     """Leave the mixture after this many evaluations without a better `metric`."""
     use_defaults: bool = True
