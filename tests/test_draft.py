@@ -110,6 +110,16 @@ def test_words_and_tags_in_jsonl(place: Path, tiny: Path) -> None:
     assert (task.type, task.data.words, task.data.label) == ("tagging", "tokens", "ner")
 
 
+def test_words_and_parts_of_speech_in_conllu(place: Path, tiny: Path) -> None:
+    words = [
+        f"{i}\t{form}\t{form}\t{tag}\t_\t_\t0\troot\t_\t_\n"
+        for i, (form, tag) in enumerate([("anna", "PROPN"), ("sang", "VERB")], 1)
+    ]
+    (place / "tree.conllu").write_text("\n".join(["".join(words)] * 12))
+    task = recipe_of(place, tiny, "tree.conllu").tasks["tree"]
+    assert (task.type, task.data.words, task.data.label, task.scheme) == ("tagging", "form", "upos", "none")  # type: ignore[union-attr]
+
+
 def test_a_label_that_is_rare_is_written_out(place: Path, tiny: Path) -> None:
     """Else it might be set aside and be unknown to the training rows."""
     jsonl(

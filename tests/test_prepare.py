@@ -13,7 +13,7 @@ from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.targets import ClassTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError
-from manyheads.prepare import Source, encoded, prepare, read_splits, sources
+from manyheads.prepare import Source, _target, encoded, prepare, read_splits, sources
 from manyheads.text.tokenize import Tokenizer
 
 ENCODER = {"encoder": {"type": "pretrained", "name": "x"}}
@@ -55,6 +55,49 @@ def test_inputs_that_are_not_named() -> None:
     found = {s.name: s for s in sources(recipe_of({"tags": tagging, "plain": plain, "pair": pair}))}
     assert {name: source.reads for name, source in found.items()} == {"tags": "words", "plain": "text", "pair": "pair"}
     assert found["pair"].inputs.columns == ("text", "second")
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "tags"),
+    [
+        ({"train": "a.conll"}, ("words",), "tags"),
+        ({"train": "a", "format": "conll"}, ("words",), "tags"),
+        ({"train": ["a.conllu.gz", "b.txt"]}, ("form",), "upos"),
+        ({"dev": "a.conllu"}, ("form",), "upos"),
+        ({"train": "a", "format": "slots"}, ("words",), "tags"),
+        ({"train": "a.json", "format": "squad"}, ("question", "context"), None),
+        ({"train": "a.json", "format": "squad", "text": "title"}, ("title",), None),
+        ({"train": "a.json", "format": "squad", "pair": "title"}, ("question", "title"), None),
+        ({"train": "a.conllu", "words": "lemma"}, ("lemma",), "upos"),
+        ({"train": "a.conllu", "text": "text"}, ("text",), None),
+        ({"train": "a.csv"}, ("text",), None),
+        ({"train": "a.unknown"}, ("text",), None),
+        ({"train": "a", "format": "of_a_plug_in"}, ("text",), None),
+    ],
+    ids=str,
+)
+def test_a_format_has_its_own_columns(data: dict[str, Any], columns: tuple[str, ...], tags: str | None) -> None:
+    source = one_source(data)
+    assert source.inputs.columns == columns
+    if tags is not None:
+        assert _target("t", one_source(data, "tagging").tasks["t"], source).column == tags
+
+
+def test_words_and_their_tags_are_found_in_conllu(tmp_path: Path) -> None:
+    (tmp_path / "a.conllu").write_text("1\tAnna\tAnna\tPROPN\t_\t_\t2\tnsubj\t_\t_\n2\tsang\tsing\tVERB\t_\t_\t0\troot\t_\t_\n")
+    found = prepare(one_source({"train": "a.conllu"}, "tagging", scheme="none"), tmp_path, 1)
+    assert found.targets["t"].target(found.rows["train"][0]) == (0, 1)
+    assert found.targets["t"].labels.names == ("PROPN", "VERB")  # type: ignore[union-attr]
+
+
+def test_pairs_without_agreement_have_no_label(tmp_path: Path) -> None:
+    """As SNLI has them: its annotators' label is `-` where they did not agree."""
+    labels = ("entailment", "-", "neutral")
+    write(tmp_path / "snli.jsonl", [{"sentence1": "A", "sentence2": "B", "gold_label": label} for label in labels])
+    data = {"train": "snli.jsonl", "text": "sentence1", "pair": "sentence2", "label": "gold_label"}
+    found = prepare(one_source({**data, "missing": ["-"]}), tmp_path, 1)
+    assert found.targets["t"].labels.names == ("entailment", "neutral")  # type: ignore[union-attr]
+    assert [found.targets["t"].target(row) for row in found.rows["train"]] == [0, None, 1]
 
 
 def test_labels_are_fitted_on_training_rows_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import signal as signals
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -647,3 +648,44 @@ def test_one_data_set_trains_two_heads_in_one_pass(place: Path, tiny: Path) -> N
     assert sum(p.items.get("mood", 0) for p in progress) == 5  # a missing label is no item
     assert sum(p.items.get("stars", 0) for p in progress) == 4
     assert all(p.rows == {"reviews": 4} for p in progress)
+
+
+FORMATS = """\
+output: run
+modules:
+  encoder: {{type: pretrained, name: {encoder}, max_length: 32}}
+defaults: {{path: [encoder]}}
+data:
+  orders: {{format: slots, train: orders}}
+tasks:
+  grammar: {{type: classification, data: {{train: cola.tsv, columns: [source, label, star, sentence], text: sentence}}}}
+  facts: {{type: classification, data: {{format: superglue, train: boolq.jsonl, text: question, pair: passage}}}}
+  names: {{type: tagging, scheme: IOB1, data: {{format: conll, train: eng.train}}}}
+  speech: {{type: tagging, scheme: none, data: {{train: tree.conllu}}}}
+  intent: {{type: classification, data: {{from: orders}}}}
+  slots: {{type: tagging, data: {{from: orders}}}}
+training: {{epochs: 1, batch: {{rows: 4}}, device: cpu}}
+"""
+
+
+def test_data_sets_of_many_formats_train_in_one_run(place: Path, tiny: Path) -> None:
+    """As GLUE, SuperGLUE, CoNLL-2003, Universal Dependencies and SNIPS have them."""
+    (place / "orders").mkdir()
+    facts = [{"question": "is rome a cat", "passage": "the cat in rome", "label": i == 0} for i in range(2)]
+    files = {
+        "cola.tsv": "x\t1\t\tthe cat\nx\t0\t*\tcat the\n",
+        "boolq.jsonl": "".join(json.dumps(fact) + "\n" for fact in facts),
+        "eng.train": "-DOCSTART- -X- -X- O\n\nanna NNP B-NP I-PER\nrome NNP B-NP I-LOC\n",
+        "tree.conllu": "# text = good dog\n1\tgood\tgood\tADJ\tJJ\t_\t2\tamod\t_\t_\n2\tdog\tdog\tNOUN\tNN\t_\t0\troot\t_\t_\n",
+        "orders/seq.in": "song by anna\na film\n",
+        "orders/seq.out": "O O B-artist\nO O\n",
+        "orders/label": "play\nshow\n",
+    }
+    for name, text in files.items():
+        (place / name).write_text(text)
+    (place / "recipe.yaml").write_text(FORMATS.format(encoder=tiny))
+    items: Counter[str] = Counter()
+    for event in run(load_recipe("recipe.yaml")):
+        if isinstance(event, Progress):
+            items.update(event.items)
+    assert items == {"grammar": 2, "facts": 2, "names": 2, "speech": 2, "intent": 2, "slots": 5}

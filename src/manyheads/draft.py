@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.encode import InputSpec, sift
 from manyheads.data.labels import LabelMap, label_text
-from manyheads.data.read import Rows, Split, columns_of, read_rows
+from manyheads.data.read import Rows, Split, columns_of, default_columns, read_rows
 from manyheads.data.readers.source import PACKED
 from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError, listed
@@ -155,7 +155,7 @@ def guess(family: Family, base: Path) -> Guess:
     spec = DataSpec.model_validate({**files, "bad_rows": "skip"})
     read = {split: read_rows(spec, split, Path()) for split in family.files}
     rows = read["train"].rows
-    used = _word_columns(rows) or _text_columns(rows, files["train"][0])
+    used = _word_columns(rows, default_columns(spec).tags) or _text_columns(rows, files["train"][0])
     kept = {split: part for split, part in read.items() if set(used.values()) <= set(columns_of(part.rows))}
     notes = [*family.notes, *(_left_out(files[split], used, read[split].rows) for split in read if split not in kept)]
     notes += _headless(files["train"][0], rows)
@@ -222,10 +222,13 @@ def _escaped(character: str) -> str:
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _word_columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Columns of words and of their tags: the first lists of texts that are as long as each other; empty if there are none."""
+def _word_columns(rows: Sequence[Row], usual: str) -> dict[str, str]:
+    """Columns of words and of their tags: lists of texts that are as long as each other; empty if there are none.
+
+    Words are the first lists, tags those in the column `usual`, else the last.
+    """
     lists = [c for c in columns_of(rows) if all(isinstance(row.values.get(c), list | tuple) for row in rows)]
-    tags = next((c for c in lists[:0:-1] if _parallel(rows, lists[0], c)), None)
+    tags = next((c for c in sorted(lists[:0:-1], key=lambda c: c != usual) if _parallel(rows, lists[0], c)), None)
     return {} if tags is None else {"words": lists[0], "label": tags}
 
 

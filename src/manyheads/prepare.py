@@ -17,8 +17,7 @@ from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.labels import CORRECT, Found, LabelMap
-from manyheads.data.read import BadRow, FileFact, Rows, Split, read_rows, split_rows
-from manyheads.data.row_weights import RowWeights
+from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
@@ -47,14 +46,16 @@ class Source:
 
     @property
     def inputs(self) -> InputSpec:
-        """The input columns; where none is named, `words` for data that are tagged and else `text`."""
-        spec = self.spec
+        """The input columns; where none is named those of the format, else `words` for data that are tagged, else `text`."""
+        spec, usual = self.spec, default_columns(self.spec)
         if spec.words is not None:
             return InputSpec(words=spec.words)
         if spec.text is not None or spec.pair is not None:
-            return InputSpec(text=spec.text or "text", pair=spec.pair)
-        tagged = spec.format == "conll" or any(isinstance(task, TaggingTask) for task in self.tasks.values())
-        return InputSpec(words="words") if tagged else InputSpec(text="text")
+            return InputSpec(text=spec.text or usual.text or "text", pair=spec.pair)
+        if usual.text is not None:
+            return InputSpec(text=usual.text, pair=usual.pair)
+        tagged = any(isinstance(task, TaggingTask) for task in self.tasks.values())
+        return InputSpec(words=usual.words or "words") if usual.words or tagged else InputSpec(text="text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Ca
 
 
 def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
-    """How the task's label column is read. Its default name is `label`, for tags `tags`."""
+    """How the task's label column is read. Its default name is `label`, for tags that of the format or `tags`."""
     missing = tuple(task.data.missing or source.spec.missing)
     declared = getattr(task, "labels", None)
     labels = LabelMap(tuple(declared)) if declared else None
@@ -214,9 +215,8 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
             rule = "tags are learned a word at a time, but the data set has no column of words"
             raise DataError(Problem(rule, f"tasks.{name}.data", remedy="name it under `words`"))
         scheme = getattr(task, "scheme", "none")
-        return TagTarget(
-            name, task.data.label or "tags", words=source.inputs.words, scheme=scheme, missing=missing, labels=labels
-        )
+        column = task.data.label or default_columns(source.spec).tags
+        return TagTarget(name, column, words=source.inputs.words, scheme=scheme, missing=missing, labels=labels)
     column = task.data.label or "label"
     if isinstance(task, MultilabelTask) or kind == "multilabel":
         return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path, PurePath
@@ -12,14 +12,25 @@ from typing import Literal, TypeAlias
 
 from manyheads import seeds
 from manyheads.config.spec.data import DataSpec
-from manyheads.data.readers import conll, delimited, folders, hub, jsonl, parquet  # noqa: F401  # each registers its formats
+from manyheads.data.readers import (  # noqa: F401  # each registers its formats
+    conll,
+    conllu,
+    delimited,
+    folders,
+    hub,
+    jsonl,
+    parquet,
+    slots,
+    squad,
+    superglue,
+)
 from manyheads.data.readers import lines as _lines  # noqa: F401
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source, repeated
 from manyheads.data.readers.source import PACKED
 from manyheads.errors import DataError, Problem, RecipeError, listed, shown
 from manyheads.types import Row
 
-__all__ = ["READERS", "BadRow", "FileFact", "Rows", "Split", "columns_of", "read_rows", "split_rows"]
+__all__ = ["READERS", "BadRow", "FileFact", "Rows", "Split", "columns_of", "default_columns", "read_rows", "split_rows"]
 
 Split: TypeAlias = Literal["train", "dev", "test"]
 
@@ -32,10 +43,28 @@ _SUFFIXES = {
     ".json": "json",
     ".parquet": "parquet",
     ".conll": "conll",
-    ".conllu": "conll",
+    ".conllu": "conllu",
     ".txt": "lines",
 }
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of the input and of tags that are meant where a recipe names none."""
+
+    text: str | None = None
+    pair: str | None = None
+    words: str | None = None
+    tags: str = "tags"
+
+
+_COLUMNS = {
+    "conll": Columns(words="words"),
+    "conllu": Columns(words="form", tags="upos"),
+    "slots": Columns(words="words"),
+    "squad": Columns(text="question", pair="context"),
+}
 
 
 def read_rows(spec: DataSpec, split: Split, base: Path) -> Rows:
@@ -61,6 +90,14 @@ def read_rows(spec: DataSpec, split: Split, base: Path) -> Rows:
         tuple(chain.from_iterable(part.bad for part in parts)),
         tuple(chain.from_iterable(part.files for part in parts)),
     )
+
+
+def default_columns(spec: DataSpec) -> Columns:
+    """The default columns of the format, which `auto` tells by the first file; none for formats of any columns."""
+    if spec.format != "auto":
+        return _COLUMNS.get(spec.format, Columns())
+    named = spec.train or spec.dev or spec.test or ""
+    return _COLUMNS.get(_SUFFIXES.get(_suffix(named if isinstance(named, str) else named[0]), ""), Columns())
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
@@ -125,14 +162,18 @@ def _read(source: Source, spec: DataSpec) -> Rows:
 
 
 def _format(name: str) -> str:
-    path = PurePath(name)
-    if path.suffix.lower() in PACKED:
-        path = path.with_suffix("")
-    if path.suffix.lower() not in _SUFFIXES:
+    suffix = _suffix(name)
+    if suffix not in _SUFFIXES:
         rule = f"the format cannot be told from a name that does not end in {', '.join(_SUFFIXES)}"
         remedy = f"rename the file, or set `format` to one of {listed(READERS)}"
-        raise RecipeError(Problem(rule, name, path.suffix, remedy=remedy))
-    return _SUFFIXES[path.suffix.lower()]
+        raise RecipeError(Problem(rule, name, suffix, remedy=remedy))
+    return _SUFFIXES[suffix]
+
+
+def _suffix(name: str) -> str:
+    """The ending of a name, in lower case, once a packed one is taken off."""
+    path = PurePath(name)
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()
 
 
 def _checked(found: Rows) -> Rows:

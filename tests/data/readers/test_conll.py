@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import read_rows
 from manyheads.errors import DataError
+from manyheads.text.tags import Span, spans
 
 word = st.text(
     st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), blacklist_characters="\ufeff"), min_size=1, max_size=6
@@ -142,22 +143,22 @@ CONLLU = """\
 """
 
 
-def test_conllu_ranges_and_empty_nodes_are_left_out(read):
-    found = read("a.conllu", CONLLU, columns=["id", "form", "upos"])
+def test_ranges_and_empty_nodes_of_numbered_words_are_left_out(read):
+    found = read("a.conll", CONLLU, columns=["id", "form", "upos"])
     assert [r.values["form"] for r in found.rows] == [["vamos", "nos", "a", "el", "mar"], ["Sue", "likes", "tea"]]
     assert found.rows[1].values["upos"] == ["PROPN", "VERB", "NOUN"]
     assert [r.place.line for r in found.rows] == [3, 13]
 
 
-def test_conllu_needs_names_for_its_columns(read):
-    with pytest.raises(DataError, match=r"a\.conllu:3: the first column numbers the words") as caught:
-        read("a.conllu", CONLLU)
-    assert "columns: [id, form" in caught.value.problems[0].remedy
+def test_numbered_words_need_names_for_their_columns(read):
+    with pytest.raises(DataError, match=r"a\.conll:3: the first column numbers the words") as caught:
+        read("a.conll", CONLLU)
+    assert "format: conllu" in caught.value.problems[0].remedy
 
 
 def test_a_sentence_that_counts_otherwise_is_a_bad_row(read):
     text = CONLLU + "\n1\tA\tDET\n3\tbird\tNOUN\n"
-    found = read("a.conllu", text, columns=["id", "form", "upos"], bad_rows="skip")
+    found = read("a.conll", text, columns=["id", "form", "upos"], bad_rows="skip")
     assert (len(found.rows), found.bad[0].place.line) == (2, 18)
     assert "does not number the words" in found.bad[0].rule
 
@@ -170,6 +171,52 @@ def test_numbers_that_are_words_stay_words(read):
 def test_a_sentence_of_ten_thousand_words(read):
     found = read("a.conll", "word O\n" * 10_000)
     assert (len(found.rows), len(found.rows[0].values["words"])) == (1, 10_000)
+
+
+CONLL_2003 = """\
+-DOCSTART- -X- -X- O
+
+Anna NNP B-NP I-PER
+Berg NNP I-NP I-PER
+met VBD B-VP O
+Oslo NNP B-NP I-LOC
+Rome NNP I-NP B-LOC
+. . O O
+
+-DOCSTART- -X- O O
+
+LONDON NNP B-NP I-LOC
+1996-08-30 CD I-NP O
+
+"""
+
+
+def test_conll_2003_as_it_is_passed_on(read):
+    found = read("eng.testa", CONLL_2003, format="conll")
+    assert [(row.place.line, len(row.values["words"])) for row in found.rows] == [(3, 6), (12, 2)]
+    assert found.rows[0].values["tags"] == ["I-PER", "I-PER", "O", "I-LOC", "B-LOC", "O"]
+    named = read("eng.testa", CONLL_2003, format="conll", columns=["words", "pos", "chunk", "ner"])
+    assert named.rows[1].values["chunk"] == ["B-NP", "I-NP"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "spell"),
+    [
+        ("IOB1", {}),
+        ("BIO", {"I-PER": ["B-PER", "I-PER"], "I-LOC": ["B-LOC", "B-LOC"]}),
+        ("BIOUL", {"I-PER": ["B-PER", "L-PER"], "I-LOC": ["U-LOC", "U-LOC"], "B-LOC": ["U-LOC"]}),
+    ],
+)
+def test_conll_2003_has_the_same_spans_in_every_scheme(read, scheme, spell):
+    lines = CONLL_2003.splitlines()
+    for tag, others in spell.items():
+        at = [i for i, line in enumerate(lines) if line.endswith(f" {tag}")]
+        for i, other in zip(at, others, strict=True):
+            lines[i] = lines[i].removesuffix(tag) + other
+    found = read("eng.testa", "\n".join(lines), format="conll")
+    first, second = (spans(row.values["tags"], scheme) for row in found.rows)
+    assert first == [Span("PER", 0, 2), Span("LOC", 3, 4), Span("LOC", 4, 5)]
+    assert second == [Span("LOC", 0, 1)]
 
 
 @pytest.mark.data

@@ -13,10 +13,14 @@ from manyheads.config.spec.training import BatchSpec
 class DataSpec(Strict):
     """Where rows come from and which of their columns are the input."""
 
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "folders", "hub"] | str = "auto"
-    """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked).
+    format: Literal[
+        "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "lines", "folders", "slots", "squad", "superglue",
+        "hub",
+    ] | str = "auto"  # fmt: skip
+    """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked). docs/formats.md tells their columns.
 
-    `folders`: one sub-folder a label, one text a file. A plug-in's formats go by their names.
+    `folders`: one sub-folder a label, one text a file. `slots`: a folder with seq.in, seq.out and label. A name never tells
+    `squad` and `superglue`. A plug-in's formats go by their names.
     """
     train: str | list[str] | None = None
     """File or files of the training rows, relative to the recipe; for `hub` the name of a split."""
@@ -33,11 +37,11 @@ class DataSpec(Strict):
     max_length: int | None = Field(default=None, ge=8)
     """Most pieces of one input, special pieces included; at most the encoder's `max_length`, which is the default."""
     text: str | None = None
-    """Column of the (first) text; default: `text`, unless the rows come as words."""
+    """Column of the (first) text; default: `text` (SQuAD: `question`), unless the rows come as words."""
     pair: str | None = None
-    """Column of the second text."""
+    """Column of the second text; default: none (SQuAD: `context`, unless `text` is named)."""
     words: str | None = None
-    """Column of the words, for data that come as words (CoNLL: the first column unless said)."""
+    """Column of the words, for data that come as words (CoNLL: the first column unless said; CoNLL-U: `form`)."""
     columns: list[str] | None = None
     """Names of the columns of a file without a header; for CoNLL names from the left (default: words, then tags last)."""
     encoding: str = "utf-8"
@@ -61,9 +65,7 @@ class TaskData(DataSpec):
     from_: str | None = Field(default=None, alias="from")
     """Name of a data set under `data:`, shared with other tasks; beside it only `label`, `weight` and `missing` may stand."""
     label: str | None = None
-    """Column of the label (a class, a number, a list of classes, or one tag a word); default: `label`, for tagging `tags`."""
-    weight: str | None = None
-    """Column of numbers from 0 on: a row of weight 2 counts in the task's loss as two rows, one of 0 not at all; default: 1.
+    """Column of the label (a class, a number, a list of classes, or one tag a word); default: `label`, for tagging `tags`.
 
-    Only training rows need it, and of these only those with a label. Scores do not look at it.
+    For tagging of CoNLL-U it is `upos`.
     """

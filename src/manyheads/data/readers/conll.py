@@ -5,8 +5,8 @@ spaces and tabs is blank. The first line of a word fixes how many columns the fi
 number, or with an empty column, is a bad row at that line. `-DOCSTART-` lines are no words.
 
 Before the first word of a sentence, a line that begins with "# " is a comment unless it has the columns of a word, parted in
-the same way. In CoNLL-U (most sentences number their words 1, 2, 3 in the first of three or more columns), lines of ranges
-(`1-2`) and of empty nodes (`1.1`) are left out, and a sentence that counts otherwise is a bad row.
+the same way. In files like CoNLL-U (most sentences number their words 1, 2, 3 in the first of three or more columns), lines of
+ranges (`1-2`) and of empty nodes (`1.1`) are left out, and a sentence that counts otherwise is a bad row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from manyheads.errors import DataError, Problem
 from manyheads.types import Place, Row
 
 _SPACES = re.compile(" +")
-_NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
+NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")  # the number of a range or of an empty node
 _DOCUMENT = "-DOCSTART-"
 
 
@@ -45,7 +45,7 @@ def read_conll(source: Source, spec: DataSpec) -> Rows:
         return Rows([], (), (fact,))
     sentences = list(_sentences(parts, parts[first]))
     width = len(_cells(parts[first]))
-    numbered = width >= 3 and 2 * sum(_counts(s.words) for s in sentences) > len(sentences)
+    numbered = width >= 3 and 2 * sum(counts(s.words) for s in sentences) > len(sentences)
     if numbered:
         for sentence in sentences:
             _leave_words(sentence)
@@ -108,23 +108,24 @@ def _is_document(line: str) -> bool:
     return line.startswith(_DOCUMENT) and _cells(line)[0] == _DOCUMENT
 
 
-def _counts(words: list[list[str]]) -> bool:
-    ids = [cells[0] for cells in words if not _NO_WORD.fullmatch(cells[0])]
+def counts(words: Sequence[Sequence[str]]) -> bool:
+    """Whether the first cells number the words 1, 2, 3; ranges and empty nodes do not count."""
+    ids = [cells[0] for cells in words if not NO_WORD.fullmatch(cells[0])]
     return bool(ids) and ids == [str(number) for number in range(1, len(ids) + 1)]
 
 
 def _leave_words(sentence: _Sentence) -> None:
-    if sentence.fault is None and not _counts(sentence.words):
+    if sentence.fault is None and not counts(sentence.words):
         sentence.fault = (sentence.at[0], "the first column does not number the words 1, 2, 3 as in the file's other sentences")
     if sentence.fault is None:
-        sentence.words = [cells for cells in sentence.words if not _NO_WORD.fullmatch(cells[0])]
+        sentence.words = [cells for cells in sentence.words if not NO_WORD.fullmatch(cells[0])]
 
 
 def _names(spec: DataSpec, width: int, numbered: bool, place: Place) -> dict[str, int]:
     """Column name to its index."""
     if spec.columns is None:
         if numbered:
-            remedy = "for CoNLL-U set `columns: [id, form, lemma, upos, xpos, feats, head, deprel]` and, say, `words: form`"
+            remedy = "for CoNLL-U set `format: conllu`; else name them from the left, say `columns: [id, words, tags]`"
             raise DataError(Problem("the first column numbers the words; the columns need names", str(place), remedy=remedy))
         return {"words": 0, "tags": width - 1} if width > 1 else {"words": 0}
     if len(spec.columns) > width:
