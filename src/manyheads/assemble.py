@@ -233,7 +233,7 @@ def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) ->
     if port.kind != made.wants or port.width is None:
         rule = f"the head of a {task.type} task reads {made.wants}, but the path gives {port}"  # type: ignore[attr-defined]
         raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
-    kind = "row_head" if made.wants == "vector" else "word_head"
+    kind = "row_head" if made.wants == "vector" else "crf_head" if getattr(task, "decoder", "") == "crf" else "word_head"
     options = {"width": port.width, "classes": made.outputs, "dropout": task.dropout}
     return pool.add(f"{name}_head", ModulePlan(kind, options))
 

@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from manyheads.errors import DataError, RecipeError
+from manyheads.nn.crf import Lattice, log_likelihood
 from manyheads.task.tagging import Tagging
 from manyheads.text.tags import Span
-from manyheads.types import IGNORE
+from manyheads.types import IGNORE, cat_rows
 
 LABELS = ("O", "B-PER", "I-PER")
 
@@ -106,8 +107,67 @@ def test_labels_that_the_scheme_does_not_have_are_refused_at_once() -> None:
 def test_o_leads_since_words_without_a_score_get_the_first_label() -> None:
     with pytest.raises(RecipeError, match="`O` must be the first label"):
         Tagging(("B-PER", "I-PER", "O"))
+    with pytest.raises(RecipeError, match=r"`O` must be the first label.*found 'B-PER, I-PER'"):
+        Tagging(("B-PER", "I-PER"))
+    assert Tagging(("NOUN", "VERB"), "none").labels == ("NOUN", "VERB")
 
 
 def test_what_the_type_says_of_itself() -> None:
     kind = Tagging(list(LABELS))
     assert (kind.wants, kind.metric, kind.scheme, kind.labels, kind.outputs) == ("states", "span_f1", "BIO", LABELS, 3)
+
+
+# a head that scores paths ------------------------------------------------------------------------------------------------
+
+
+def lattice(emissions: Tensor, lengths: list[int]) -> Lattice:
+    """A chain whose neighbours have no scores of their own."""
+    rows, width, classes = emissions.shape
+    mask = torch.arange(width) < torch.tensor(lengths).unsqueeze(1)
+    return Lattice(emissions, mask, torch.zeros(rows, classes, classes), torch.zeros(rows, classes), torch.zeros(rows, classes))
+
+
+def test_the_best_path_keeps_to_the_scheme_where_single_tags_do_not() -> None:
+    given = scores([2, 2, 0], [0, 2])  # I-PER begins a span
+    kind = Tagging(LABELS)
+    assert [p.spans for p in kind.predict("names", given, [3, 2])] == [(), ()]
+    found = kind.predict("names", lattice(given + torch.tensor([0.0, 0.5, 0.0]), [3, 2]), [3, 2])
+    assert [p.value for p in found] == [("B-PER", "I-PER", "O"), ("O", "B-PER")]
+    assert [p.spans for p in found] == [(Span("PER", 0, 2),), (Span("PER", 1, 2),)]
+    free = Tagging(("NOUN", "VERB", "ADJ"), "none").predict("pos", lattice(given, [3, 2]), [3, 2])
+    assert [p.value for p in free] == [("ADJ", "ADJ", "NOUN"), ("NOUN", "ADJ")]
+
+
+def test_words_after_the_chain_are_o() -> None:
+    kind, given = Tagging(LABELS), lattice(torch.ones(1, 3, 3) * torch.tensor([0.0, 9.0, 0.0]), [1])
+    assert kind.predict("names", given, [3])[0].value == ("B-PER", "O", "O")
+    judged = kind.judge(given, torch.tensor([[1, 1, IGNORE]]))
+    assert (judged.gold, judged.predicted) == ([["B-PER", "B-PER"]], [["B-PER", "O"]])
+
+
+def test_the_loss_of_a_row_is_that_of_its_whole_path_and_a_row_may_have_a_weight() -> None:
+    kind, target = Tagging(LABELS, "BIO"), torch.tensor([[1, 2], [0, IGNORE], [IGNORE, IGNORE]])
+    given = lattice(torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(1)), [2, 1, 2])
+    rows = torch.stack([kind.loss(given.part(i, i + 1), target[i : i + 1]) for i in range(3)])
+    assert_close(kind.loss(given, target), rows.sum())
+    weights = torch.tensor([2.0, 0.5, 3.0])
+    assert_close(kind.loss(given, target, weights), (rows * weights).sum())
+    assert rows[2] == 0
+    assert (rows[:2] > 0).all()
+
+
+def test_without_scores_of_neighbours_and_a_scheme_a_path_is_its_words() -> None:
+    kind, target = Tagging(("NOUN", "VERB", "ADJ"), "none"), torch.tensor([[1, 2], [0, IGNORE]])
+    given = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(1))
+    assert_close(kind.loss(lattice(given, [2, 1]), target), kind.loss(given, target))
+
+
+def test_lattices_of_a_joined_round_are_trimmed_to_the_target() -> None:
+    kind, target = Tagging(LABELS), torch.tensor([[1, 2], [0, IGNORE]])
+    narrow, longer = lattice(torch.randn(2, 2, 3), [2, 1]), lattice(torch.randn(1, 5, 3), [5])
+    wide = cat_rows([narrow, longer]).part(0, 2)
+    assert wide.mask.shape == (2, 5)
+    assert torch.equal(kind.loss(wide, target), kind.loss(narrow, target))
+    assert kind.judge(wide, target) == kind.judge(narrow, target)
+    assert_close(kind.loss(narrow, torch.full((2, 2), IGNORE)), torch.tensor(0.0))
+    assert (log_likelihood(wide.narrow(2), target) < 0).all()

@@ -27,6 +27,7 @@ MODULES.register("scalar_mix")(ScalarMix)
 MODULES.register("feedforward")(FeedForward)
 MODULES.register("row_head")(RowHead)
 MODULES.register("word_head")(WordHead)
+MODULES.register("crf_head")(CrfHead)
 
 
 def build_module(name: str, kind: str, options: Mapping[str, Any], seed: int) -> nn.Module:

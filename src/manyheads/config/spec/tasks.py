@@ -81,13 +81,15 @@ class RegressionTask(TaskBase):
 
 
 class TaggingTask(TaskBase):
-    """One tag a word. Cross-entropy at each word's first piece; one prediction for every input word, always."""
+    """One tag a word, read at its first piece; every input word gets one. Cross-entropy, or the likelihood of a whole path."""
 
     type: Literal["tagging"]
     labels: list[str] | None = None
     """All tags; default: those of the training rows, sorted, O first."""
     scheme: Literal["BIO", "IOB1", "BIOUL", "IOBES", "none"] = "BIO"
     """How tags spell spans; `none`: tags are plain classes (parts of speech) and are scored by accuracy."""
+    decoder: Literal["softmax", "crf"] = "softmax"
+    """`softmax`: each tag by itself. `crf`: the best path, with scores learned for neighbours; it never breaks the scheme."""
 
 
 class OwnTask(TaskBase):
