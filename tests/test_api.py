@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import manyheads
 from manyheads import api
-from manyheads.config.spec.training import TrainingSpec
+from manyheads.config.spec.balance import BalanceSpec
+from manyheads.config.spec.training import BatchSpec, TrainingSpec
 from manyheads.data.read import READERS
 from manyheads.data.readers.contract import FileFact, Rows, Source
 from manyheads.data.tensors import TensorDataset
@@ -60,17 +61,21 @@ def test_the_seed_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "mixture", "place", "close"),
+    ("training", "mixture", "balance", "place", "close"),
     [
-        ({"epoch": 3}, None, "training.epoch", "epochs"),
-        ({"optimizer": {"lr": -1.0}}, None, "training.optimizer.lr", None),
-        ({"epochs": "three"}, None, "training.epochs", None),
-        (None, {"sampling": "fair"}, "mixture.sampling", None),
+        ({"epoch": 3}, None, None, "training.epoch", "epochs"),
+        ({"optimizer": {"lr": -1.0}}, None, None, "training.optimizer.lr", None),
+        ({"optimizer": {"lr": -1.0}, "batch": BatchSpec(rows=3)}, None, None, "training.optimizer.lr", None),
+        ({"epochs": "three"}, None, None, "training.epochs", None),
+        (None, {"sampling": "unifrom"}, None, "mixture.sampling", "uniform"),
+        (None, None, {"wieghting": {"type": "dwa"}}, "balance.wieghting", "weighting"),
+        (None, None, {"weighting": {"type": "dwa", "temprature": 2.0}}, "balance.weighting.temprature", "temperature"),
+        (None, None, {"weighting": {"type": "dwa", "temperature": 0}}, "balance.weighting.temperature", None),
     ],
 )
-def test_wrong_settings_are_told_at_their_key(training: Any, mixture: Any, place: str, close: str | None) -> None:
+def test_wrong_settings_are_told_at_their_key(training: Any, mixture: Any, balance: Any, place: str, close: str | None) -> None:
     with pytest.raises(RecipeError) as caught:
-        api.fit(*circle(), training, mixture)
+        api.fit(*circle(), training, mixture, balance)
     assert (caught.value.problems[0].place, caught.value.problems[0].nearest) == (place, close)
 
 
@@ -134,6 +139,34 @@ def test_what_fit_does_not_do_is_no_setting_of_its() -> None:
     assert {text.partition(":")[0] for text in found} == {f"training.{key}" for key in settings}
     assert all("evaluates and saves nothing on the way" in text for text in found)
     api.fit(two_heads(), [data], TrainingSpec(epochs=1, select="average", **CPU))  # type: ignore[arg-type]
+
+
+def test_patience_of_a_task_is_refused_too() -> None:
+    [told] = refused(two_heads(patience=2), plain("a", [0, 1] * 10), select="zzz")[1:2]
+    assert told.startswith("tasks.a.patience: `fit` evaluates and saves nothing on the way")
+
+
+def test_losses_are_balanced_as_in_a_recipe() -> None:
+    """Weights learned by uncertainty and gradients joined by UPGrad; a section and plain values say the same."""
+    settings = {"steps": 6, "batch": {"rows": 10}, "optimizer": {"lr": 0.1}, **CPU}
+    balance = {"weighting": {"type": "uncertainty", "lr": 0.5}, "aggregation": {"type": "upgrad"}}
+
+    def trained(given: Any) -> dict[str, float]:
+        torch.manual_seed(0)
+        modules = {"trunk": nn.Linear(2, 4), "a_head": nn.Linear(4, 2), "b_head": nn.Linear(4, 2)}
+        model = Model(modules, [Task(n, ["trunk", f"{n}_head"], Classification()) for n in "ab"])
+        labels = {"a": [0, 1] * 10, "b": [1, 1, 0, 1] * 5}
+        return api.fit(model, [TensorDataset({"x": torch.rand(20, 2)}, labels, "d")], settings, balance=given)
+
+    assert trained(balance) == trained(BalanceSpec.model_validate(balance))
+    assert trained(balance) != trained(None)
+
+
+def test_an_aggregation_of_one_task_is_refused_before_training() -> None:
+    model, datasets = circle()
+    with pytest.raises(RecipeError, match="an aggregation needs two tasks") as caught:
+        api.fit(model, datasets, CPU, balance={"aggregation": {"type": "upgrad"}})
+    assert caught.value.problems[0].place == "balance.aggregation.type"
 
 
 def test_every_key_that_fit_takes_is_one_of_the_section() -> None:

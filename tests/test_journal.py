@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from manyheads.errors import ArtefactError, ResourceError
-from manyheads.journal import Clock, Journal, dumps, number
+from manyheads.journal import Journal, dumps, number
 from manyheads.types import Record
 
 
@@ -130,31 +130,9 @@ def test_json_is_strict() -> None:
     assert [number(v) for v in (1.5, math.nan, math.inf)] == [1.5, None, None]
 
 
-def test_the_clock_adds_up_rows_until_its_next_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("manyheads.journal.time.monotonic", lambda: now)
-    clock = Clock(tmp_path / "progress.jsonl")
-    clock.tick(30, {"step": 1}, last=False)
-    assert not clock.path.exists()  # ten seconds have not passed
-    now = 110.0
-    clock.tick(20, {"step": 2}, last=False)
-    now = 112.0
-    clock.tick(8, {"step": 3}, last=True)
-    lines = [json.loads(line) for line in clock.path.read_text().splitlines()]
-    assert lines == [{"step": 2, "rows_per_second": 5.0}, {"step": 3, "rows_per_second": 4.0}]
-
-
 def test_a_disk_that_takes_no_records_is_told_with_the_file(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "records.jsonl")
     journal.path.symlink_to("/dev/full")
     with pytest.raises(ResourceError, match="No space left on device") as caught:
         journal.add([record(1)])
     assert caught.value.problems[0].place == str(journal.path)
-
-
-def test_a_disk_that_takes_no_times_is_no_reason_to_stop(tmp_path: Path) -> None:
-    clock = Clock(tmp_path / "progress.jsonl")
-    clock.path.symlink_to("/dev/full")
-    clock.tick(1, {"step": 1}, last=True)
-    clock.tick(1, {"step": 2}, last=True)
-    assert clock.rows == 0

@@ -114,7 +114,9 @@ def test_the_folder_of_a_run(trained: Path) -> None:
 def test_the_time_goes_to_another_file_than_the_scores(trained: Path) -> None:
     lines = [json.loads(line) for line in (trained / "run" / "progress.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 20
-    assert lines[-1].keys() == {"step", "losses", "rate", "norm", "shares", "peak_memory_mib", "rows_per_second"}
+    speed = {"rows_per_second", "tokens_per_second"}
+    assert lines[-1].keys() == {"step", "losses", "weights", "rate", "norm", "shares", "peak_memory_mib", *speed}
+    assert lines[-1]["weights"] == {"mood": 1.0, "likeness": 1.0, "names": 1.0}
     assert lines[-1]["shares"].keys() == {"mood", "likeness", "names"}
     assert sum(lines[-1]["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert lines[-1]["peak_memory_mib"] > 10

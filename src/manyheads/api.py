@@ -7,18 +7,22 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from manyheads.config import load as config
+from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_training
+from manyheads.config.explain import explain
 from manyheads.config.load import Loaded
-from manyheads.config.node import dotted
+from manyheads.config.node import from_python
+from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset
 from manyheads.data.read import READERS
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
+from manyheads.errors import DataError, Problem, RecipeError, listed
 from manyheads.model import Model
 from manyheads.nn.build import MODULES
 from manyheads.task.base import TASKS
@@ -29,7 +33,19 @@ from manyheads.train.loop import State, steps_in, train
 from manyheads.train.optim import make_optimizer
 
 Spec = TypeVar("Spec", bound=BaseModel)
-FITTED = ("epochs", "steps", "batch", "accumulate", "optimizer", "schedule", "clip", "precision", "threads", "device")
+FITTED = (
+    "epochs",
+    "steps",
+    "batch",
+    "accumulate",
+    "optimizer",
+    "schedule",
+    "clip",
+    "clip_value",
+    "precision",
+    "threads",
+    "device",
+)
 """What `fit` takes of a recipe's section `training`."""
 _NAMES = "give each a `name` of its own"
 
@@ -63,20 +79,24 @@ def fit(
     datasets: Sequence[Dataset],
     training: TrainingSpec | Mapping[str, Any] | None = None,
     mixture: MixtureSpec | Mapping[str, Any] | None = None,
+    balance: BalanceSpec | Mapping[str, Any] | None = None,
     *,
     seed: int = 13,
 ) -> dict[str, float]:
     """Train `model` in place on the data sets whose split is `train`; scores of all data sets, by task/dataset/split/metric.
 
-    `training` and `mixture` have the keys of a recipe's sections, and the same defaults; of `training` those in `FITTED`,
-    since nothing is evaluated or saved on the way. The loop itself is `manyheads.train.loop.train`, for whoever wants to
-    stand between its steps. Before it begins RecipeError is raised for settings, data sets and metrics that cannot be used,
-    and DataError for labels.
+    `training`, `mixture` and `balance` have the keys of a recipe's sections, and the same defaults; of `training` those in
+    `FITTED`, since nothing is evaluated or saved on the way, which is also why a task may have no `patience`. The loop itself
+    is `manyheads.train.loop.train`, for whoever wants to stand between its steps. Before it begins RecipeError is raised for
+    settings, data sets and metrics that cannot be used, and DataError for labels.
     """
     spec = training if isinstance(training, TrainingSpec) else _settings(TrainingSpec, "training", training or {})
     mixed = mixture if isinstance(mixture, MixtureSpec) else _settings(MixtureSpec, "mixture", mixture or {})
+    balanced = balance if isinstance(balance, BalanceSpec) else _settings(BalanceSpec, "balance", balance or {})
     known = _training_sets(model, datasets)
-    _refuse([*_unfit_settings(spec), *_weightless(model, known)])
+    mixed = settled(mixed, spec)
+    wrong = [*check_training(spec), *check_mixture(mixed, list(known)), *check_learning(mixed, spec)]
+    _refuse([*_unfit_settings(spec, model), *(finding.problem() for finding in wrong), *_weightless(model, known)])
     engine = Engine(spec)
     model.to(engine.device)
     stream = Stream({name: d.lengths for name, d in known.items()}, mixed, spec.batch, seed)
@@ -84,7 +104,7 @@ def fit(
     rehearse(model, datasets, engine)
     state = State(Position.start(list(known)))
     optimizer = make_optimizer(model, spec.optimizer)
-    for progress in train(model, known, stream, optimizer, spec, state=state, engine=engine, seed=seed):
+    for progress in train(model, known, stream, optimizer, spec, state=state, engine=engine, seed=seed, balance=balanced):
         last = progress.step
     return as_dict(evaluate(model, datasets, engine=engine, step=last))
 
@@ -111,14 +131,15 @@ def _told(dataset: Dataset) -> str:
     return f"{dataset.name}/{dataset.split} with {', '.join(dataset.tasks)}"
 
 
-def _unfit_settings(spec: TrainingSpec) -> list[Problem]:
-    """Settings of what `fit` does not do, and those that lack another."""
+def _unfit_settings(spec: TrainingSpec, model: Model) -> list[Problem]:
+    """Settings of what `fit` does not do."""
     usual = TrainingSpec()
     keys = [key for key in TrainingSpec.model_fields if key not in FITTED and getattr(spec, key) != getattr(usual, key)]
     rule = "`fit` evaluates and saves nothing on the way, so this has no effect"
     remedy = "train a recipe, or evaluate between the steps of `manyheads.train.loop.train`"
-    lacking = [Problem(f.rule, dotted(f.path), f.value) for f in check_training(spec)]
-    return [*(Problem(rule, f"training.{key}", remedy=remedy) for key in keys), *lacking]
+    places = [f"training.{key}" for key in keys]
+    places += [f"tasks.{task.name}.patience" for task in model.tasks.values() if task.patience is not None]
+    return [Problem(rule, place, remedy=remedy) for place in places]
 
 
 def _weightless(model: Model, known: Mapping[str, Dataset]) -> list[Problem]:
@@ -136,12 +157,7 @@ def _refuse(problems: Sequence[Problem]) -> None:
 def _settings(spec: type[Spec], section: str, values: Mapping[str, Any]) -> Spec:
     """A section of a recipe from plain values. RecipeError with every mistake, each at its dotted key."""
     try:
-        return spec.model_validate(values)
+        return TypeAdapter(dict[str, spec]).validate_python({section: values})[section]  # type: ignore[valid-type]  # known here
     except ValidationError as error:
-        known = list(spec.model_fields)
-        problems = []
-        for e in error.errors():
-            name = str(e["loc"][-1])
-            close = nearest(name, known) if e["type"] == "extra_forbidden" else None
-            problems.append(Problem(e["msg"], ".".join(map(str, (section, *e["loc"]))), repr(e["input"]), close))
-        raise RecipeError(*problems) from error
+        root = from_python(to_jsonable_python({section: values}, fallback=repr))
+        raise RecipeError(*(finding.problem(root) for finding in explain(error, root))) from error

@@ -24,6 +24,7 @@ RATES = (
     "training.optimizer.lr",
     "training.optimizer.head_lr",
     "training.clip",
+    "training.clip_value",
     "modules.<name>.lr",
     "modules.<name>.layer_decay",
     "tasks.<name>.lr",

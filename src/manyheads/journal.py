@@ -1,6 +1,6 @@
 """records.jsonl: every number that a run reports, strict JSON, the same bytes whether or not the run was interrupted.
 
-Facts about time (rows a second) go to progress.jsonl, which no resume has to reproduce.
+Facts about time (rows a second) go to another file, `manyheads.train.pace`, which no resume has to reproduce.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import json
 import logging
 import math
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from manyheads.errors import ArtefactError, Problem, ResourceError
 from manyheads.folder import write_text
 from manyheads.types import Record
 
-_EVERY = 10.0  # seconds between two lines of progress.jsonl
 _TEXT, _VALUE = (str,), (float, int, type(None))
 _KINDS = {"step": (int,), "task": _TEXT, "dataset": _TEXT, "split": _TEXT, "metric": _TEXT, "value": _VALUE}
 
@@ -78,25 +75,6 @@ class Journal:
         """The lines that were written to their end."""
         content = self.path.read_bytes() if self.path.exists() else b""
         return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
-
-
-class Clock:
-    """Adds a line to progress.jsonl every ten seconds: the facts that it is given, and rows a second since the last line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.since, self.rows = time.monotonic(), 0
-
-    def tick(self, rows: int, facts: Mapping[str, Any], last: bool) -> None:
-        """Count the rows of a step; `last` writes a line whatever the time."""
-        self.rows += rows
-        now = time.monotonic()
-        if now - self.since < _EVERY and not last:
-            return
-        line = {**facts, "rows_per_second": round(self.rows / max(now - self.since, 1e-9), 1)}
-        with suppress(OSError), self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(dumps(line) + "\n")  # on a full disk a run goes on without it
-        self.since, self.rows = now, 0
 
 
 def _record(line: bytes, place: str) -> Record:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ from torch import Tensor
 
 from manyheads.artefact import KIND, RECORDS, RESOLVED, is_ours, reading, save_artefact
 from manyheads.assemble import Assembly, assemble
-from manyheads.balance.conflict import cosines
 from manyheads.config.dump import dump, schema_text
 from manyheads.config.load import Loaded
 from manyheads.config.rebase import rebase
@@ -34,23 +32,25 @@ from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint
 from manyheads.folder import verify, write_text
-from manyheads.journal import Clock, Journal, dumps, number
+from manyheads.journal import Journal, dumps
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
 from manyheads.train.anchor import Anchor
 from manyheads.train.average import Average
 from manyheads.train.checkpoint import STATE, Checkpoint, Checkpoints, checkpoint_bytes, require_space
+from manyheads.train.due import Due
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
 from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE, Follow
+from manyheads.train.layout import balancer_of
 from manyheads.train.ledger import Ledger, scores_of
 from manyheads.train.loop import Progress, State, steps_in, train
 from manyheads.train.optim import make_optimizer
 from manyheads.train.outcome import Outcome
+from manyheads.train.pace import Pace
 from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
-from manyheads.types import Record
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     `fresh` refuses to continue: a folder that already has checkpoints is an error. Raises the errors of
     `manyheads.errors`; Interrupted after SIGTERM or Ctrl-C, once the state is saved.
     """
-    engine = Engine(loaded.recipe.training)
+    with loaded.placed():
+        engine = Engine(loaded.recipe.training)
     folder = output_folder(loaded)
     require_space(folder, 0)  # before data are read, which may take long
     with graceful() as stop:
@@ -109,12 +110,16 @@ class _Session:
         self.spec = self.recipe.training
         self.model = assembly.build().to(engine.device)
         self.tasks: Mapping[str, Task] = self.model.tasks
-        self.optimizer = make_optimizer(self.model, self.spec.optimizer, self.recipe.modules, self.recipe.tasks)
+        with loaded.placed():
+            self.optimizer = make_optimizer(self.model, self.spec.optimizer, self.recipe.modules, self.recipe.tasks)
+            balancer_of(self.recipe.balance, self.model, self.recipe.tasks)  # the loop makes it; what is wrong is told now
         self.stream = assembly.stream()
         self.steps = steps_in(self.stream, self.spec)
         self.state = State(Position.start(self.stream.names))
         self.follow, self.finished, self.why = Follow(self.spec.select), False, "steps"
         self.ledger = Ledger.of(assembly.train.values())
+        rows = self.spec.evaluate_train
+        self.samples = [data.sample(rows, self.recipe.seed) for data in assembly.train.values()] if rows else []
         self.average = Average(self.spec.average, self.model, self.steps) if self.spec.average else None
         self.anchor = Anchor(self.spec.anchor, self.model) if self.spec.anchor else None
         self.plateau = Plateau(self.spec.plateau) if self.spec.plateau else None
@@ -209,18 +214,21 @@ class _Session:
 
     def train(self, stop: Stop) -> Iterator[Event]:
         """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
-        saved = time.monotonic()
-        clock = Clock(self.folder / "progress.jsonl")
+        due, pace = Due(self.spec, self.stream, self.state.position), Pace(self.folder / "progress.jsonl")
+        if self.spec.evaluate_first and not self.state.step and not self.journal_lines:
+            yield from self._begin()
         for progress in self._steps():
             self.ledger.add(progress, self.stream.asked(progress.epoch, self.state.mixture, self.state.retired))
             if self.engine.main:
-                clock.tick(sum(progress.rows.values()), self._told(progress), progress.step == progress.steps)
-            self._record(progress)
+                shares = {name: round(share, 4) for name, share in self.ledger.shares().items()}
+                pace.tick(progress, {"shares": shares, "peak_memory_mib": round(self.engine.peak_memory() / 2**20)})
+            if self.engine.main and progress.gramians is not None:
+                self.journal.add(self.ledger.cosines(progress.step, progress.gramians))
             if self.average:
                 self.average.take(progress.step)
             yield progress
             better: Sequence[str] = ()
-            if self._due(progress):
+            if due.evaluation(progress, self.state.position):
                 event = self._evaluate(progress.step)
                 better = event.better
                 yield event
@@ -231,28 +239,18 @@ class _Session:
                 self.why, last = "patience", True
             if self.engine.any(stop.requested is not None):
                 self._interrupt(progress.step, stop)
-            if last or better or self._time_to_save(progress.step, saved):
+            if last or better or self.engine.any(due.checkpoint(progress.step)):
                 yield self._try_to_save(progress.step)
-                saved = time.monotonic()
+                due.saved = time.monotonic()
             if last:
                 return
 
-    def _told(self, progress: Progress) -> dict[str, Any]:
-        """What progress.jsonl keeps of a step: shares of batches are those since the last evaluation."""
-        losses = {task: number(value) for task, value in progress.losses.items()}
-        shares = {name: round(share, 4) for name, share in self.ledger.shares().items()}
-        facts = {"step": progress.step, "losses": losses, "rate": progress.rate, "norm": number(progress.norm)}
-        return {**facts, "shares": shares, "peak_memory_mib": round(self.engine.peak_memory() / 2**20)}
-
-    def _record(self, progress: Progress) -> None:
-        """The cosines of a step, as records of the first task of each pair; the others are known by the metric's name."""
-        if progress.gramians is not None and self.engine.main:
-            home = {task: data.name for data in self.assembly.train.values() for task in data.tasks}
-            found = [
-                Record(progress.step, one, home[one], "train", f"cosine:{other}:{block}", value)
-                for (one, other), block, value in cosines(progress.gramians)
-            ]
-            self.journal.add(found)
+    def _begin(self) -> Iterator[Event]:
+        """Scores before the first step; they are the best so far, and kept as such."""
+        event = self._evaluate(0)
+        yield event
+        if event.better:
+            yield self._try_to_save(0)
 
     def _interrupt(self, step: int, stop: Stop) -> NoReturn:
         """Save, and say how to go on; what was due after this step has been done."""
@@ -288,22 +286,19 @@ class _Session:
         except NumericsError as error:
             raise NumericsError(*self.checkpoints.after_nan(error.problems, moved)) from error
 
-    def _due(self, progress: Progress) -> bool:
-        every = self.spec.evaluate_every
-        return progress.epoch_end if every is None else progress.step % every == 0 or progress.step == progress.steps
-
     def _evaluate(self, step: int) -> Evaluated:
-        records = self.ledger.take(step)
+        records = self.ledger.take(step) if step else []
         with self.average.applied() if self.average else nullcontext():
             records += evaluate(self.model, self.assembly.dev.values(), engine=self.engine, step=step)
+            seen = evaluate(self.model, self.samples, engine=self.engine, step=step)
+        records += [r for r in seen if r.metric != "loss"]  # of training rows the ledger tells it
         dev = [r for r in records if r.split == "dev"]
         better = self.follow.see(dev, self.tasks, step)
         scores = scores_of(dev, self.tasks, self.ledger.home)
         self.state.mixture = self.stream.learn(self.state.mixture, self.state.position, scores)
         if self.engine.main:
             self.journal.add(records)
-        undefined = [r.task for r in dev if r.metric == self.tasks[r.task].metric and math.isnan(r.value)]
-        return Evaluated(step, records, better, undefined)
+        return Evaluated(step, records, better, self.follow.undefined(dev, self.tasks))
 
     def _is_spent(self) -> bool:
         """Whether nothing gets better any more, as the recipe counts it."""
@@ -331,11 +326,6 @@ class _Session:
             if name not in self.state.retired and data.tasks and spent.issuperset(data.tasks):
                 self.state.retired = (*self.state.retired, name)
                 yield Retired(step, name)
-
-    def _time_to_save(self, step: int, saved: float) -> bool:
-        spec = self.spec.checkpoint
-        timed = spec.every_minutes is not None and time.monotonic() - saved > spec.every_minutes * 60
-        return (spec.every_steps is not None and step % spec.every_steps == 0) or self.engine.any(timed)
 
     def save(self) -> Path:
         """A checkpoint of this moment. Only the main process writes, and all learn whether it could. Raises ResourceError."""

@@ -103,12 +103,14 @@ def test_events_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     _tell(Saved(5, Path("run/x")))
     _tell(Evaluated(6, [record("loss", 1.0, "dev"), record("accuracy", 0.5, "dev")], ["*"]))
     _tell(Evaluated(7, []))
+    _tell(Evaluated(8, [record("accuracy", 0.5, "dev"), record("accuracy", 1.0, "train"), record("loss", 0.1, "train")]))
     assert capsys.readouterr().err.splitlines() == [
         "step 3: mo\\x1bod leaves the mixture, its patience is spent",
         "warning: step 4 is not saved, the run goes on: the disk is full",
         "saved run/x",
         "step 6: mood accuracy 0.5000  (best so far)",
         "step 7: no dev rows",
+        "step 8: mood accuracy 0.5000 (train 1.0000)",
     ]
 
 

@@ -53,6 +53,20 @@ def test_it_is_a_dataset(data: TextDataset) -> None:
     assert (face.name, face.split, face.tasks, len(face)) == ("news", "dev", ("tags", "topic", "score", "marks"), 3)
 
 
+def test_a_sample_is_some_of_its_rows_in_their_order(data: TextDataset) -> None:
+    drawn = [data.sample(2, seed) for seed in range(9)]
+    again = [data.sample(2, seed) for seed in range(9)]
+    lines = [[part.place(row).line for row in range(len(part))] for part in drawn]
+    assert lines == [[part.place(row).line for row in range(len(part))] for part in again]
+    assert all(len(found) == 2 and found == sorted(found) for found in lines)
+    assert len({tuple(found) for found in lines}) > 1, "the seed decides"
+    assert (drawn[0].name, drawn[0].split, drawn[0].tasks) == (data.name, data.split, data.tasks)
+    assert (
+        drawn[0].gold("topic", [0, 1]).tolist() == data.gold("topic", [line - data.place(0).line for line in lines[0]]).tolist()
+    )
+    assert data.sample(3, 0) is data.sample(99, 0) is data
+
+
 def test_lengths_are_pieces(data: TextDataset) -> None:
     assert data.lengths.tolist() == [4, 5, 3]
     assert data.lengths.dtype == np.int64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from manyheads.api import load_recipe
 from manyheads.assemble import assemble
 from manyheads.errors import RecipeError
 from manyheads.train.advice import advise
+
+ANCHOR = "training.anchor={type: ewc, strength: 1}"
 
 
 def advice(recipe: Path, *overrides: str) -> tuple[str, ...]:
@@ -85,6 +88,33 @@ def test_the_selecting_task_must_have_dev_rows(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("select", "where", "told"),
+    [
+        (
+            "mood/acuracy",
+            "override 'training.select=mood/acuracy'",
+            "there are 'accuracy', 'loss'; found 'acuracy'; did you mean",
+        ),
+        ("mood/mcc", "override 'training.select=mood/mcc'", "name it under `tasks.mood.metrics` too"),
+        ("[names, likeness/likeness/dev/mae]", "override", "there are 'spearman', 'mse', 'loss'; found 'mae'"),
+    ],
+)
+def test_a_score_that_the_task_does_not_report(recipe: Path, select: str, where: str, told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        advice(recipe, f"training.select={select}")
+    [problem] = caught.value.problems
+    assert problem.place.startswith(where)
+    assert told in str(problem)
+
+
+def test_a_score_that_the_task_reports(recipe: Path) -> None:
+    assert advice(recipe, "training.select=[mood/accuracy, likeness/mse:max, names/names/dev/loss]") == ()
+    without_dev(recipe, "names")
+    with pytest.raises(RecipeError, match="has no labelled dev rows"):
+        advice(recipe, "training.select=[mood, names/loss]")
+
+
+@pytest.mark.parametrize(
     ("override", "told"),
     [
         (
@@ -108,6 +138,29 @@ def test_steps_that_the_run_does_not_reach(recipe: Path, override: str, told: st
 
 def test_steps_that_the_run_reaches(recipe: Path) -> None:
     assert advice(recipe, "training.steps=6", "modules.encoder.unfreeze_at=2", "modules.encoder.freeze_at=5") == ()
+
+
+@pytest.mark.parametrize(
+    ("mixture", "told"),
+    [
+        ("{}", ["mixture"]),
+        ("{sampling: uniform, tasks_per_step: all}", ["mixture"]),
+        ("{sampling: sequential}", []),
+        ("{sampling: phases, phases: [{datasets: [mood], rounds: 3}, {sampling: sequential}]}", []),
+        (
+            "{sampling: phases, phases: [{rounds: 3}, {datasets: [mood], rounds: 2}, {}]}",
+            ["mixture.phases.0", "mixture.phases.2"],
+        ),
+    ],
+)
+def test_an_anchor_holds_only_where_data_sets_come_one_after_the_other(recipe: Path, mixture: str, told: list[str]) -> None:
+    found = advice(recipe, ANCHOR, f"mixture={mixture}")
+    assert [re.match(r"training\.anchor: it has hardly any effect in `(.*)`, since", text)[1] for text in found] == told
+
+
+def test_an_anchor_of_one_data_set(recipe: Path) -> None:
+    recipe.write_text(re.sub(r"  likeness:.*?\n(?=training)", "", recipe.read_text(), flags=re.DOTALL))
+    assert advice(recipe, ANCHOR) == ("training.anchor: it has no effect, since one data set has none before it",)
 
 
 def test_labels_that_are_most_likely_one(recipe: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.task.regression import Regression
-from manyheads.train.follow import WHOLE, Best, Follow
+from manyheads.train.follow import WHOLE, Best, Follow, higher_is_better
 from manyheads.types import Record
 
 TASKS = {
@@ -102,6 +102,73 @@ def test_a_selected_task_without_rows_chooses_nothing() -> None:
     follow = Follow("stars")
     assert follow.see(records(1, mood=0.5), TASKS, 1) == ["mood"]
     assert WHOLE not in follow.best
+
+
+# one score, or several -----------------------------------------------------------------------------------------------
+
+
+def of(step: int, task: str, metric: str, value: float, dataset: str = "d") -> Record:
+    return Record(step, task, dataset, "dev", metric, value)
+
+
+def best(select: str | list[str], *looks: list[Record]) -> int:
+    """The step that is the best after these evaluations, 1 and on."""
+    follow = Follow(select)
+    for step, found in enumerate(looks, 1):
+        follow.see(found, TASKS, step)
+    return follow.best[WHOLE].step
+
+
+@pytest.mark.parametrize(
+    ("select", "step"),
+    [
+        ("mood/accuracy", 2),
+        ("mood/d/dev/accuracy", 2),
+        ("mood/e/dev/accuracy", 3),
+        ("mood/loss", 1),
+        ("mood/loss:max", 2),
+        ("mood/accuracy:min", 1),
+        ("stars", 3),
+        ("stars:max", 1),
+        ("stars/mse", 3),
+        ("stars/mse:max", 1),
+        ("loss:max", 2),
+        (["mood/d/dev/accuracy", "stars"], 3),
+        (["mood/loss", "stars:max"], 1),
+    ],
+)
+def test_one_score_or_the_mean_of_some_may_choose(select: str | list[str], step: int) -> None:
+    looks = [
+        [of(1, "mood", "accuracy", 0.1), of(1, "mood", "loss", 0.2), of(1, "stars", "mse", 3.0)],
+        [of(2, "mood", "accuracy", 0.9), of(2, "mood", "loss", 0.8), of(2, "stars", "mse", 2.0)],
+        [of(3, "mood", "accuracy", 0.8), of(3, "mood", "loss", 0.4), of(3, "stars", "mse", 1.0)],
+    ]
+    others = [[of(i, "mood", "accuracy", value, "e")] for i, value in enumerate((0.3, 0.2, 0.4), 1)]
+    if "/e/" in select:
+        looks = [[*look, *other] for look, other in zip(looks, others, strict=True)]
+    assert best(select, *looks) == step
+
+
+def test_a_mean_of_which_a_part_is_undefined_is_not_compared() -> None:
+    follow = Follow(["mood", "stars"])
+    assert WHOLE in follow.see(records(1, mood=0.5, stars=1.0), TASKS, 1)
+    assert WHOLE not in follow.see(records(2, mood=0.9), TASKS, 2)
+    assert WHOLE not in follow.see(records(3, mood=0.9, stars=math.nan), TASKS, 3)
+    assert (follow.best[WHOLE].step, follow.best[WHOLE].waited) == (1, 0)
+
+
+def test_what_is_undefined_is_told_by_task_or_by_key() -> None:
+    look = [of(1, "mood", "accuracy", 0.5), of(1, "mood", "f1", math.nan), of(1, "stars", "mse", math.nan)]
+    assert Follow("mood/f1").undefined(look, TASKS) == ["stars", "mood/f1"]
+    assert Follow("mood").undefined(look, TASKS) == ["stars"]
+    assert Follow(["mood", "average"]).undefined(look[:2], TASKS) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"), [("accuracy", True), ("mse", False), ("loss", False), ("mse/low", False), ("f1/x", True)]
+)
+def test_the_direction_of_a_score(metric: str, higher: bool) -> None:
+    assert higher_is_better(metric) is higher
 
 
 def test_what_is_remembered_survives_json() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from manyheads.api import load_recipe
 from manyheads.assemble import assemble
-from manyheads.errors import RecipeError
+from manyheads.balance.backward import Gramians
 from manyheads.plan import plan
 from manyheads.run import run
 from manyheads.train.checkpoint import Checkpoints
@@ -86,6 +88,15 @@ def test_shares_on_the_way_are_those_of_batches() -> None:
     assert ledger.shares() == {}
     ledger.add(step_of({"z": 1.0}, {"b": 1}, {"b": 1}, {"b": 2}), {"a": 0.5, "b": 0.5})
     assert ledger.shares() == {"a": 0, "b": 1}
+
+
+def test_cosines_are_records_of_the_first_task_of_each_pair() -> None:
+    rows = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    looked = Gramians(("x", "z"), rows @ rows.T, {"low": rows[:, :1] @ rows[:, :1].T})
+    assert ledger_of().cosines(4, looked) == [
+        Record(4, "x", "a", "train", "cosine:z:*", pytest.approx(math.sqrt(0.5))),
+        Record(4, "x", "a", "train", "cosine:z:low", pytest.approx(1.0)),
+    ]
 
 
 def test_nothing_trained_is_no_share() -> None:
@@ -186,12 +197,3 @@ def test_check_says_that_shares_are_learned(recipe: Path) -> None:
     found = plan(loaded.recipe, assembly, assembly.build())
     assert found.learns
     assert {data.updates for data in found.datasets.values()} == {10}
-
-
-def test_gradients_of_accumulated_steps_teach_nothing(recipe: Path) -> None:
-    loaded = load_recipe(recipe, [*PIKE, "training.accumulate=2"])
-    assembly = assemble(loaded)
-    with pytest.raises(RecipeError, match=r"training.accumulate: .* found '2'"):
-        plan(loaded.recipe, assembly, assembly.build())
-    with pytest.raises(RecipeError, match=r"training.accumulate: .* found '2'"):
-        finish(recipe, *PIKE, "training.accumulate=2")

@@ -15,7 +15,7 @@ from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset
-from manyheads.errors import NumericsError, ResourceError
+from manyheads.errors import NumericsError, RecipeError, ResourceError
 from manyheads.model import Model
 from manyheads.task.base import Task
 from manyheads.task.classification import Classification
@@ -116,6 +116,30 @@ def test_the_rule_of_that_name_takes_the_clipped_gradient(name: str, rule: type[
         optimizer.step()
     for key, value in plain.state_dict().items():
         torch.testing.assert_close(model.state_dict()[key], value, atol=1e-5, rtol=0)
+
+
+def test_elements_are_cut_before_the_norm_is() -> None:
+    spec = spec_of(steps=1, clip=0.1, clip_value=0.03, optimizer={"name": "sgd", "lr": 0.5, "weight_decay": 0})
+    model, plain, data = model_of("a"), model_of("a"), data_of("a")
+    [progress] = walk(model, data, spec)
+    [draw], _ = next(Stream({"a": data["a"].lengths}, MixtureSpec(), spec.batch, 9).rounds(Position.start(["a"])))
+    batch = data["a"].batch(draw.rows)
+    F.cross_entropy(plain.pool["a_head"](plain.pool["trunk"](batch.fields["x"])), batch.targets["a"]).backward()
+    gradients = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
+    whole = torch.cat([g.flatten() for g in gradients.values()])
+    cut = {name: g.clamp(-0.03, 0.03) for name, g in gradients.items()}
+    norm = torch.cat([g.flatten() for g in cut.values()]).norm()
+    assert progress.norm == pytest.approx(whole.norm().item(), abs=1e-6), "what is told is the gradient as it was"
+    assert 0.1 < norm < whole.norm(), "so that both make a difference"
+    for name, parameter in plain.named_parameters():
+        moved = parameter.detach() - progress.rate * cut[name] * 0.1 / norm
+        torch.testing.assert_close(model.state_dict()[name], moved, atol=1e-6, rtol=0)
+
+
+def test_steps_tell_what_each_loss_was_multiplied_by() -> None:
+    seen = walk(model_of("a", "b", weight=0.5), data_of("a", "b"), spec_of(epochs=1))
+    assert all(p.weights == dict.fromkeys(p.losses, 0.5) for p in seen)
+    assert {task for p in seen for task in p.weights} == {"a", "b"}
 
 
 @pytest.mark.parametrize("rule", ["adamw", "adam", "sgd"])
@@ -314,9 +338,10 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_touches_the_weights() 
     assert str(draws[3].rows.tolist()) in str(caught.value)
 
 
-def test_a_step_with_an_infinite_gradient_is_skipped_and_counted() -> None:
+@pytest.mark.parametrize("clip_value", [None, 0.5])
+def test_a_step_with_an_infinite_gradient_is_skipped_and_counted(clip_value: float | None) -> None:
     model, data = model_of("a", trunk=Broken("inf", [2, 4])), data_of("a")
-    spec = spec_of()
+    spec = spec_of(clip_value=clip_value)
     stream = Stream({"a": data["a"].lengths}, MixtureSpec(), spec.batch, 9)
     state, optimizer = State(Position.start(["a"])), make_optimizer(model, spec.optimizer)
     before = copies(model)
@@ -352,6 +377,11 @@ def test_steps_instead_of_epochs() -> None:
     assert [p.step for p in seen] == [1, 2, 3, 4, 5, 6]
     assert [p.epoch for p in seen] == [0, 0, 1, 1, 2, 2]
     assert [p.epoch_end for p in seen] == [False, True] * 3
+
+
+def test_gradients_of_accumulated_steps_teach_a_mixture_nothing() -> None:
+    with pytest.raises(RecipeError, match=r"training.accumulate: .* found '2'"):
+        walk(model_of("a", "b"), data_of("a", "b"), spec_of(accumulate=2), MixtureSpec(sampling="pike", rate=0.5))
 
 
 def test_a_state_survives_json() -> None:

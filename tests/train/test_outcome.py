@@ -16,7 +16,7 @@ from manyheads.assemble import assemble
 from manyheads.run import run
 from manyheads.train.checkpoint import Checkpoints
 from manyheads.train.evaluate import evaluate
-from manyheads.train.events import Dropped, Evaluated, Event, Finished, Retired, Started
+from manyheads.train.events import Dropped, Evaluated, Event, Finished, Retired, Saved, Started
 from manyheads.train.loop import Progress
 from manyheads.train.outcome import BEST
 
@@ -26,6 +26,7 @@ SWA = ["training.average.type=swa", "training.average.start=0.4"]
 DROP = ["training.plateau.patience=1", "training.plateau.reload=true", "training.evaluate_every=2"]
 VOTES = ["training.stop=votes", "training.patience=1", "training.evaluate_every=1", "training.epochs=9"]
 CROSS = ["training.cross_table=true", "training.evaluate_every=3"]
+FIRST = ["training.evaluate_first=true", "training.evaluate_every=0.3", "training.evaluate_train=5"]
 LIVES = {
     "ema": EMA,
     "swa": SWA,
@@ -33,6 +34,7 @@ LIVES = {
     "votes": VOTES,
     "cross": CROSS,
     "all": [*EMA, *DROP, *CROSS[:1]],
+    "first": [*FIRST, *SWA, "training.select=[mood/loss, names]"],
 }
 
 
@@ -163,6 +165,83 @@ def test_the_selection_may_be_the_mean_loss(recipe: Path) -> None:
     last = told[-1]
     assert isinstance(last, Finished)
     assert last.best == min(losses, key=lambda step: sum(losses[step]))
+
+
+def test_one_record_key_may_choose_the_best_step(recipe: Path) -> None:
+    told = events(recipe, "training.select=likeness/likeness/dev/mse:max", "training.evaluate_every=2")
+    values = {
+        e.step: r.value for e in told if isinstance(e, Evaluated) for r in e.records if r.key == "likeness/likeness/dev/mse"
+    }
+    last = told[-1]
+    assert isinstance(last, Finished)
+    assert last.best == max(values, key=lambda step: values[step])
+
+
+# the baseline, and scores on training rows ----------------------------------------------------------------------------
+
+
+def test_a_run_that_only_got_worse_ends_with_its_first_weights(recipe: Path) -> None:
+    """Worse by the key that chooses: training lowers a loss of which more is asked."""
+    told = events(recipe, FIRST[0], "training.select=likeness/loss:max", "training.checkpoint.keep=1")
+    first, *later = [e for e in told if isinstance(e, Evaluated)]
+    assert (first.step, "*" in first.better) == (0, True)
+    assert all("*" not in e.better for e in later)
+    assert isinstance(told[2], Saved), "the baseline has a checkpoint before any step"
+    last = told[-1]
+    assert isinstance(last, Finished)
+    assert (last.best, last.step) == (0, 20)
+    saved, fresh = load_file(last.artefact / "model.safetensors"), assemble(load_recipe(recipe)).build().state_dict()
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in saved.items())
+    assert {r.step for r in last.records if r.split == "test"} == {0}
+
+
+def test_later_steps_are_the_best_only_where_they_beat_the_baseline(recipe: Path) -> None:
+    told = events(recipe, FIRST[0], "training.evaluate_every=2", "training.select=loss")
+    values: list[float] = []
+    for event in told:
+        if isinstance(event, Evaluated):
+            losses = [r.value for r in event.records if (r.split, r.metric) == ("dev", "loss")]
+            assert ("*" in event.better) == (not values or sum(losses) < min(values))
+            values.append(sum(losses))
+    assert len(values) == 11
+    plain = [e.losses for e in events(recipe, "output=plain") if isinstance(e, Progress)]
+    assert [e.losses for e in told if isinstance(e, Progress)] == plain, "to be scored first changes no step"
+
+
+def test_a_run_that_was_left_after_its_baseline_is_not_scored_twice(recipe: Path) -> None:
+    walk = run(load_recipe(recipe, FIRST))
+    while not isinstance(next(walk), Saved):
+        pass
+    walk.close()
+    told = events(recipe, *FIRST)
+    assert next(e.step for e in told if isinstance(e, Evaluated)) > 0
+    events(recipe, *FIRST, "output=whole")
+    assert result(recipe.parent / "run") == result(recipe.parent / "whole")
+
+
+def test_the_same_training_rows_are_scored_each_time(recipe: Path) -> None:
+    told = events(recipe, "training.evaluate_train=7", "training.evaluate_every=10", "training.optimizer.lr=1e-9")
+    looks = [{r.key: r.value for r in e.records if r.task != "*"} for e in told if isinstance(e, Evaluated)]
+    keys = [
+        f"{task}/{task}/train/{metric}" for task, metric in (("mood", "accuracy"), ("likeness", "mse"), ("names", "span_f1"))
+    ]
+    assert len(looks) == 2
+    for key in keys:
+        assert looks[0][key] == pytest.approx(looks[1][key], abs=1e-4), "nothing was learned, and the rows are the same"
+    assembly = assemble(load_recipe(recipe))
+    sample = assembly.train["mood"].sample(7, load_recipe(recipe).recipe.seed)
+    [accuracy] = [r.value for r in evaluate(assembly.build(), [sample]) if r.metric == "accuracy"]
+    assert accuracy == pytest.approx(looks[0][keys[0]])
+
+
+def test_scores_on_training_rows_choose_nothing(recipe: Path) -> None:
+    """And they are beside the mean loss of training, not in its place."""
+    one, two = ([e for e in events(recipe, *more) if isinstance(e, Evaluated)] for more in ([], [FIRST[2], "output=two"]))
+    assert [e.better for e in one] == [e.better for e in two]
+    for with_rows, plain in zip(two, one, strict=True):
+        kept = [r for r in with_rows.records if r.split != "train" or r.metric == "loss" or r.task == "*"]
+        assert kept == list(plain.records)
+        assert len({r.key for r in with_rows.records}) == len(with_rows.records)
 
 
 # the cross table ------------------------------------------------------------------------------------------------------

@@ -98,6 +98,11 @@ class Balancer:
         self.weighting.learn(self.moment, {t: means[t] for t in self.moment.tasks}, norms)
 
     @property
+    def weights(self) -> dict[str, float]:
+        """Task to what its loss is multiplied by, of the tasks in this step whose own weight is not 0."""
+        return {} if self.known is None else {task: self._weight(task, self.known) for task in self.moment.tasks}
+
+    @property
     def look(self) -> Gramians | None:
         """The inner products of a step that is to be recorded."""
         every = self.spec.cosines_every

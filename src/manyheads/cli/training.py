@@ -64,7 +64,9 @@ def _tell(event: Event) -> None:
         note(f"{begun}, in {event.folder}" if not event.complete else f"nothing is left to do in {event.folder}")
     elif isinstance(event, Evaluated):
         shown = [
-            f"{printable(r.task)} {r.metric} {score(r.value)}" for r in event.records if r.split == "dev" and r.metric != "loss"
+            f"{printable(r.task)} {r.metric} {score(r.value)}{_trained(r, event.records)}"
+            for r in event.records
+            if r.split == "dev" and r.metric != "loss"
         ]
         note(f"step {event.step}: {', '.join(shown) or 'no dev rows'}{'  (best so far)' if WHOLE in event.better else ''}")
         if event.undefined:
@@ -78,6 +80,12 @@ def _tell(event: Event) -> None:
         warn(f"step {event.step} is not saved, the run goes on: {event.why}")
     elif isinstance(event, Saved):
         note(f"saved {event.path}")
+
+
+def _trained(dev: Record, records: Sequence[Record]) -> str:
+    """The same score on training rows, where it was taken."""
+    found = [r for r in records if (r.task, r.split, r.metric) == (dev.task, "train", dev.metric)]
+    return f" (train {score(found[0].value)})" if found else ""
 
 
 def _finish(event: Finished, as_json: bool) -> None:

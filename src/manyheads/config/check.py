@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
+from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
@@ -12,7 +13,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
 from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
-from manyheads.errors import listed, nearest
+from manyheads.errors import nearest
 
 _BATCH = "batch"
 _FIELDS = ("text",)  # the fields of a batch of text
@@ -22,7 +23,10 @@ _FROM_KEYS = frozenset({"from_", "label", "weight", "missing"})
 def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:
     """All rules that the recipe breaks. `root` gives the names that exist, those of entries with mistakes included."""
     formats = [*_formats(), *sorted(plugins.get("reader", ()))]
-    findings = [*_mixture(recipe, root), *_training(recipe, root), *check_rates(recipe)]
+    findings = [*_training(recipe, root), *check_rates(recipe)]
+    findings += check_mixture(settled(recipe.mixture, recipe.training), _datasets(root))
+    findings += check_learning(recipe.mixture, recipe.training)
+    findings += check_select(recipe, _names(root, "tasks"))
     for name, spec in recipe.data.items():
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():
@@ -50,19 +54,14 @@ def _names(root: Node, section: str) -> list[str]:
     return list(node.value) if node is not None and isinstance(node.value, dict) else []
 
 
-def _datasets(recipe: Recipe, root: Node) -> list[str]:
-    """The data sets that batches come from: a task's own has the task's name."""
-    lent = [t.data.from_ for t in recipe.tasks.values() if t.data.from_]
-    return list(dict.fromkeys([*lent, *(n for n in _names(root, "tasks") if not _lends(recipe, n))]))
-
-
-def _lends(recipe: Recipe, task: str) -> bool:
-    return task in recipe.tasks and recipe.tasks[task].data.from_ is not None
-
-
-def _absent(path: KeyPath, rule: str, name: str, known: Collection[str], at_key: bool = False) -> Finding:
-    rule = f"{rule}; there are {listed(known)}"
-    return Finding(path, rule, name, nearest(name, known), at="key" if at_key else "value")
+def _datasets(root: Node) -> list[str]:
+    """The data sets that batches come from, by the names that were meant: a task's own has the task's name."""
+    found, shared = list[str](), _names(root, "data")
+    for task in _names(root, "tasks"):
+        lent = root.find(("tasks", task, "data", "from"))
+        meant = nearest(lent.value, shared) if lent is not None and isinstance(lent.value, str) else task
+        found.append(meant or task)
+    return list(dict.fromkeys(found))
 
 
 # paths --------------------------------------------------------------------------------------------------------------
@@ -79,7 +78,7 @@ def _path(task_name: str, task: TaskBase, root: Node) -> Iterator[Finding]:
         path: KeyPath = ("tasks", task_name, "path", i)
         spelled = isinstance(step, StepSpec)
         if _module(step) not in modules:
-            yield _absent((*path, "module") if spelled else path, "no module has this name", _module(step), modules)
+            yield absent((*path, "module") if spelled else path, "no module has this name", _module(step), modules)
         if isinstance(step, StepSpec):
             yield from _inputs(path, step, results, isinstance(task, OwnTask))
             if step.name in modules and step.name not in (step.module, *results):
@@ -133,7 +132,7 @@ def _data(path: KeyPath, spec: DataSpec, formats: Collection[str]) -> Iterator[F
     """What a data set that names files must have."""
     here = dotted(path)
     if spec.format not in formats:
-        yield _absent((*path, "format"), "no file format is called this", spec.format, formats)
+        yield absent((*path, "format"), "no file format is called this", spec.format, formats)
     if spec.format == "hub" and spec.hub is None:
         yield Finding((*path, "format"), f"`{here}` needs the key 'hub' for this format", "hub")
     if spec.format != "hub":
@@ -164,7 +163,7 @@ def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) 
             yield Finding(path[:2], "a data set has the name of a task with data of its own", name, at="key")
         return
     if task.data.from_ not in known:
-        yield _absent((*path, "from"), "no data set has this name", task.data.from_, known)
+        yield absent((*path, "from"), "no data set has this name", task.data.from_, known)
     for key in sorted(task.data.model_fields_set - _FROM_KEYS):
         remedy = f"set it in `{dotted(('data', task.data.from_))}`" if key in DataSpec.model_fields else ""
         rule = "beside `from` only `label`, `weight` and `missing` may stand"
@@ -193,7 +192,7 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
     weights = getattr(task, "class_weights", None)
     for label in weights if labels and isinstance(weights, dict) else ():
         if label not in labels:
-            yield _absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
+            yield absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
     if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
 
@@ -205,36 +204,11 @@ def _weights(recipe: Recipe, root: Node) -> Iterator[Finding]:
         yield Finding(("tasks", names[0], "weight"), "all tasks have the weight 0, so nothing would be learned", "0")
 
 
-# mixture and training -----------------------------------------------------------------------------------------------
-
-
-def _mixture(recipe: Recipe, root: Node) -> Iterator[Finding]:
-    mixture, known = recipe.mixture, _datasets(recipe, root)
-    by_shares = mixture.sampling == "shares"
-    for name in mixture.shares:
-        if name not in known:
-            yield _absent(("mixture", "shares", name), "no data set has this name", name, known, at_key=True)
-    if by_shares and not sum(mixture.shares.values()):
-        rule = "the shares sum to zero" if mixture.shares else "`sampling: shares` needs the key 'shares'"
-        yield Finding(("mixture", "shares" if mixture.shares else "sampling"), rule)
-    if mixture.shares and not by_shares:
-        rule = "`shares` have an effect only with `sampling: shares`"
-        yield Finding(("mixture", "shares"), rule, mixture.sampling, at="key")
-    if isinstance(mixture.epoch, int) and mixture.epoch < 1:
-        yield Finding(("mixture", "epoch"), "an epoch has at least one round", str(mixture.epoch))
-    if isinstance(mixture.epoch, str) and mixture.epoch not in ("pass", *known):
-        choices = ["pass", *known]
-        yield _absent(("mixture", "epoch"), "an epoch is a number, 'pass' or a data set's name", mixture.epoch, choices)
-    if isinstance(mixture.tasks_per_step, int) and mixture.tasks_per_step > max(1, len(known)):
-        rule = f"a round cannot hold more batches than there are data sets ({len(known)})"
-        yield Finding(("mixture", "tasks_per_step"), rule, str(mixture.tasks_per_step))
+# training -----------------------------------------------------------------------------------------------------------
 
 
 def _training(recipe: Recipe, root: Node) -> Iterator[Finding]:
     training, epoch = recipe.training, recipe.mixture.epoch
-    choices = ["average", "loss", *_names(root, "tasks")]
-    if training.select not in choices:
-        yield _absent(("training", "select"), "`select` is 'average', 'loss' or a task's name", training.select, choices)
     steps = training.steps
     if steps is None and isinstance(epoch, int):
         steps = max(1, training.epochs * epoch // training.accumulate)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from itertools import islice
 
 from manyheads.assemble import Assembly
+from manyheads.config.criterion import LOSS, criteria
+from manyheads.config.node import dotted
 from manyheads.config.recipe import Recipe
+from manyheads.config.spec.mixture import SamplingSpec
 from manyheads.config.spec.training import ScheduleSpec
 from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
-from manyheads.errors import Problem, RecipeError, listed, shown
+from manyheads.errors import Problem, RecipeError, listed, nearest, shown
+from manyheads.metrics import METRICS
 from manyheads.train.loop import rounds_in, steps_in
 
 _SHOWN = 5  # groups of like labels that are told of a task
@@ -18,7 +22,8 @@ _SHOWN = 5  # groups of like labels that are told of a task
 def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...]:
     """Sentences for warnings.
 
-    RecipeError where `training.select` names a task that has no dev rows to select by, or the warm-up outlasts the run.
+    RecipeError where `training.select` names a task that has no dev rows to select by, or a score that it does not report,
+    or the warm-up outlasts the run.
     """
     steps = steps_in(stream, recipe.training)
     with assembly.loaded.placed():
@@ -30,7 +35,7 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
             share = cut / max(assembly.rows[name]["train"], 1)
             told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
-    told += _late(recipe, steps)
+    told += [*_late(recipe, steps), *_adrift(recipe, stream)]
     return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly))
 
 
@@ -81,6 +86,21 @@ def _late(recipe: Recipe, steps: int) -> list[str]:
     return told
 
 
+def _adrift(recipe: Recipe, stream: Stream) -> list[str]:
+    """Parts of the run in which the anchor is dropped anew at nearly every step, or never."""
+    if recipe.training.anchor is None:
+        return []
+    if len(stream.names) == 1:
+        return ["training.anchor: it has no effect, since one data set has none before it"]
+    mixture = recipe.mixture
+    parts: dict[str, SamplingSpec] = {"mixture": mixture}
+    if mixture.sampling == "phases":
+        parts = {f"mixture.phases.{i}": phase for i, phase in enumerate(mixture.phases) if len(phase.datasets) != 1}
+    mixed = [place for place, part in parts.items() if part.sampling != "sequential"]
+    why = "since data sets come there by turns, and not one after the other"
+    return [f"training.anchor: it has hardly any effect in `{place}`, {why}" for place in mixed]
+
+
 def _untested(assembly: Assembly) -> list[str]:
     """Tasks whose test rows could only be answered, for none has a label."""
     bare = [t for data in assembly.test.values() for t in data.tasks if not data.items(t).any()]
@@ -94,12 +114,21 @@ def _without_dev(recipe: Recipe, assembly: Assembly) -> list[str]:
 
 
 def _undecided(recipe: Recipe, assembly: Assembly) -> list[Problem]:
-    select = recipe.training.select
-    if select not in _without_dev(recipe, assembly):
-        return []
-    rule = "the task that chooses the best step has no labelled dev rows"
-    remedy = "give it `dev` files or `split: {dev: 0.1}`, or select by another task"
-    return [Problem(rule, "training.select", select, remedy=remedy)]
+    """Criteria that nothing judges: tasks without dev rows, scores that a task does not report."""
+    problems, without = [], _without_dev(recipe, assembly)
+    for path, found in criteria(recipe.training.select):
+        if found.task in without:
+            rule = "the task that chooses the best step has no labelled dev rows"
+            remedy = "give it `dev` files or `split: {dev: 0.1}`, or select by another task"
+            problems.append(Problem(rule, dotted(path), found.key, remedy=remedy))
+        elif found.task and found.metric:
+            plan = assembly.blueprint.tasks[found.task]
+            known = list(dict.fromkeys((plan.metric, *plan.metrics, LOSS)))
+            if found.metric not in known and found.metric.partition("/")[0] not in known:  # a metric may have several values
+                rule = f"task {found.task!r} reports no such score; there are {listed(known)}"
+                remedy = f"name it under `tasks.{found.task}.metrics` too" if found.metric in METRICS else ""
+                problems.append(Problem(rule, dotted(path), found.metric, nearest(found.metric, known), remedy))
+    return problems
 
 
 def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:

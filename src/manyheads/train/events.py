@@ -31,8 +31,9 @@ class Started:
 class Evaluated:
     """Scores on the dev rows.
 
-    `better` names tasks that improved, and `train.follow.WHOLE` where the whole did; `undefined` tasks whose own metric
-    has no value, so that this step is not compared with others.
+    `step` is 0 for those before training. `better` names tasks that improved, and `train.follow.WHOLE` where the whole did;
+    `undefined` tasks whose own metric has no value, and keys of `training.select` that have none, so that this step is not
+    compared with others. Records of the split `train` are beside them, scores too where the recipe has `evaluate_train`.
     """
 
     step: int

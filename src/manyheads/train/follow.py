@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from manyheads.config.criterion import LOSS, Criterion, criteria
 from manyheads.metrics import METRICS
 from manyheads.task.base import Task
 from manyheads.types import Record
@@ -36,35 +37,35 @@ class Best:
 
 @dataclass(slots=True)
 class Follow:
-    """Follows evaluations on dev rows. `select` is `average`, `loss` (the mean of all losses) or a task's name."""
+    """Follows evaluations on dev rows. `select` says what the best step is chosen by, as `training.select` does."""
 
-    select: str = "average"
+    select: str | Sequence[str] = "average"
     best: dict[str, Best] = field(default_factory=dict)
 
     def see(self, records: Sequence[Record], tasks: Mapping[str, Task], step: int) -> list[str]:
         """Names that got better: tasks, and WHOLE when the selection did.
 
-        The average is over each task's own metric, a metric where lower is better counted negative. It is undefined where
-        one of them is: the average of the others could not be compared with that of other steps.
+        The selection is the mean over the criteria, each a mean over tasks and data sets, a metric where lower is better
+        counted negative. It is undefined where one of them is: what is left could not be compared with other steps.
         """
-        signed: dict[str, float] = {}
         better = []
         for name, task in tasks.items():
             values = [r.value for r in records if r.task == name and r.metric == task.metric]
             if not values:
                 continue
-            higher = METRICS[task.metric].higher
-            value = sum(values) / len(values)
-            signed[name] = value if higher else -value
-            if self.best.setdefault(name, Best()).see(value, step, higher):
+            if self.best.setdefault(name, Best()).see(sum(values) / len(values), step, METRICS[task.metric].higher):
                 better.append(name)
-        if self.select == "loss":
-            chosen = [-r.value for r in records if r.metric == "loss"]
-        else:
-            chosen = [value for name, value in signed.items() if self.select in ("average", name)]
-        if chosen and self.best.setdefault(WHOLE, Best()).see(sum(chosen) / len(chosen), step, True):
+        chosen = [_value(criterion, records, tasks) for _, criterion in criteria(self.select)]
+        value = sum(chosen) / len(chosen)
+        if not math.isnan(value) and self.best.setdefault(WHOLE, Best()).see(value, step, True):
             better.append(WHOLE)
         return better
+
+    def undefined(self, records: Sequence[Record], tasks: Mapping[str, Task]) -> list[str]:
+        """Tasks whose own metric has no value, and keys of single scores that have none; such a step is not compared."""
+        own = [r.task for r in records if r.metric == tasks[r.task].metric and math.isnan(r.value)]
+        single = [c for _, c in criteria(self.select) if c.task and c.metric not in ("", tasks[c.task].metric)]
+        return [*own, *(c.key for c in single if math.isnan(_value(c, records, tasks)))]
 
     def exhausted(self, tasks: Mapping[str, Task]) -> tuple[str, ...]:
         """Tasks whose own patience has run out."""
@@ -91,5 +92,23 @@ class Follow:
         return {name: {"value": b.value, "step": b.step, "waited": b.waited} for name, b in self.best.items()}
 
     @classmethod
-    def from_json(cls, select: str, data: Mapping[str, Any]) -> Follow:
+    def from_json(cls, select: str | Sequence[str], data: Mapping[str, Any]) -> Follow:
         return cls(select, {name: Best(b["value"], b["step"], b["waited"]) for name, b in data.items()})
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a reported score; one of several values of a metric is called `metric/value`."""
+    return metric != LOSS and METRICS[metric if metric in METRICS else metric.partition("/")[0]].higher
+
+
+def _value(criterion: Criterion, records: Sequence[Record], tasks: Mapping[str, Task]) -> float:
+    """The value of a criterion, higher is better; NaN where there is none."""
+    found = []
+    for name, task in tasks.items():
+        metric = criterion.metric or task.metric
+        own = [r for r in records if r.task == name and r.metric == metric]
+        values = [r.value for r in own if criterion.dataset in ("", r.dataset)]
+        if values and criterion.task in ("", name):
+            higher = criterion.direction == "max" if criterion.direction else higher_is_better(metric)
+            found.append((1 if higher else -1) * sum(values) / len(values))
+    return sum(found) / len(found) if found else math.nan

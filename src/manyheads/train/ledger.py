@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from manyheads.balance.backward import Gramians
+from manyheads.balance.conflict import cosines
 from manyheads.data.dataset import Dataset
 from manyheads.metrics import METRICS
 from manyheads.task.base import Task
@@ -68,6 +70,11 @@ class Ledger:
         found += [Record(step, WHOLE, name, "train", *told) for name in self.sizes for told in self._told(name)]
         self.means, self.since = {}, {}
         return found
+
+    def cosines(self, step: int, gramians: Gramians) -> list[Record]:
+        """The cosines of a step, of the first task of each pair; the other one is known by the metric's name."""
+        found = cosines(gramians)
+        return [Record(step, one, self.home[one], "train", f"cosine:{other}:{b}", value) for (one, other), b, value in found]
 
     def shares(self, kind: str = "batches") -> dict[str, float]:
         """Data set to its share of a kind since the last evaluation; empty where there was none."""

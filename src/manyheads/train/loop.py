@@ -18,22 +18,23 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from manyheads.balance.backward import Gramians, Part
-from manyheads.balance.balancer import Balancer
 from manyheads.balance.conflict import Pair
 from manyheads.balance.weighting import Moment
+from manyheads.config.check_mixture import check_learning
+from manyheads.config.node import refuse
 from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.modules import ModuleBase
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.batching import join
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.stream import Draw, Position, Stream
-from manyheads.errors import NumericsError, Problem, RecipeError, ResourceError
+from manyheads.errors import NumericsError, Problem, ResourceError
 from manyheads.failpoints import reach
 from manyheads.model import Model
 from manyheads.train.anchor import Anchor
 from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing
-from manyheads.train.layout import layout_of, trunk_of
+from manyheads.train.layout import balancer_of, trunk_of
 from manyheads.train.optim import set_rate
 from manyheads.train.schedule import factor
 from manyheads.types import Batch
@@ -84,6 +85,7 @@ class Progress:
     skipped    True when the gradient was not finite and the weights were left alone
     gramians   inner products of the tasks' gradients, in steps whose cosines are recorded
     conflicts  pairs of tasks whose gradients have been in conflict for long, told once, with their mean cosine
+    weights    task to what its loss was multiplied by: the weighting's factor times its own weight
     """
 
     step: int
@@ -100,6 +102,7 @@ class Progress:
     skipped: bool
     gramians: Gramians | None = None
     conflicts: Sequence[tuple[Pair, float]] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -149,7 +152,7 @@ def train(
     """
     total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
     update = _Update(model, datasets, optimizer, spec, engine, seed, math.ceil(total / spec.accumulate), freezing, anchor)
-    require_learnable(stream, spec)
+    refuse(check_learning(stream.spec, spec))
     rounds, followed = _rounds(stream, state)
     try:
         freezing.apply(state.step)
@@ -169,13 +172,6 @@ def train(
                 rounds, followed = _rounds(stream, state)
     finally:
         freezing.release()
-
-
-def require_learnable(stream: Stream, spec: TrainingSpec) -> None:
-    """RecipeError for a mixture that would never see what it learns from."""
-    if stream.spec.sampling == "pike" and spec.accumulate > 1:
-        rule = "`sampling: pike` learns from the gradients of steps with one data set"
-        raise RecipeError(Problem(rule, "training.accumulate", str(spec.accumulate), remedy="accumulate: 1"))
 
 
 def _rounds(stream: Stream, state: State) -> tuple[Iterator[tuple[list[Draw], Position]], tuple[Any, Any]]:
@@ -210,11 +206,7 @@ class _Update:
     def balance(self, spec: BalanceSpec, state: State) -> None:
         """Balance the parameters that have a gradient now, from where `state` stands."""
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        weights = {t.name: t.weight for t in self.model.tasks.values()}
-        self.balancer = Balancer(spec, weights, layout_of(self.model, self.learned))
-        if self.balancer.usual.tapped and self.trunk is None:
-            rule = "nothing stands on the paths of all tasks, so there is no trunk at whose output gradients could be compared"
-            raise RecipeError(Problem(rule, "balance", remedy="balance.aggregation.level: rows, or another weighting"))
+        self.balancer = balancer_of(spec, self.model, self.learned)
         if state.balance:
             self.balancer.restore(state.balance)
 
@@ -238,7 +230,7 @@ class _Update:
             remedy = "lower `training.batch` and raise `training.accumulate` by as much: the updates stay the same"
             raise ResourceError(Problem(rule, remedy=remedy)) from error
         self.engine.sum_gradients(self.parameters)
-        norm = _clip(self.parameters, self.spec.clip)
+        norm = _clip(self.parameters, self.spec.clip, self.spec.clip_value)
         skipped = not math.isfinite(norm)
         look = None if skipped else self.balancer.look
         conflicts = self.balancer.conflicts.see(look) if look is not None else []
@@ -257,7 +249,9 @@ class _Update:
         self._count_bad(skipped, state.step)
         ended = position.epoch > epoch or state.step == self.steps
         counts = dict(step.items), dict(step.rows), dict(step.batches), dict(step.tokens)
-        return Progress(state.step, self.steps, epoch, losses, *counts, rate, norm, ended, skipped, look, conflicts)
+        return Progress(
+            state.step, self.steps, epoch, losses, *counts, rate, norm, ended, skipped, look, conflicts, self.balancer.weights
+        )
 
     def _count(self, rounds: list[list[Draw]]) -> _Step:
         """Items and draws of each task over the whole step, the same on every rank."""
@@ -329,12 +323,15 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _clip(parameters: Sequence[torch.nn.Parameter], limit: float | None) -> float:
-    """The norm of the whole gradient, which is then scaled down to `limit`."""
+def _clip(parameters: Sequence[torch.nn.Parameter], limit: float | None, value: float | None) -> float:
+    """The norm of the whole gradient, whose elements are then cut to `value` and which is scaled down to `limit`."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return 0.0
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = whole = torch.nn.utils.get_total_norm(gradients)
+    if value is not None and math.isfinite(whole):  # a cut would hide what is not finite
+        torch.nn.utils.clip_grad_value_(parameters, value)
+        norm = torch.nn.utils.get_total_norm(gradients)
     if limit is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-    return float(norm)
+    return float(whole)

@@ -125,14 +125,20 @@ class TrainingSpec(Strict):
     """Learning rate."""
     clip: float | None = Field(default=1.0, gt=0)
     """Greatest norm of the gradient; null: no clipping."""
+    clip_value: float | None = Field(default=None, gt=0)
+    """Greatest size of each element of the gradient, cut before the norm is; null: no cutting."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast of the forward pass; weights stay fp32."""
-    evaluate_every: int | None = Field(default=None, ge=1)
-    """Evaluate on dev rows every so many steps; default: at the end of each epoch."""
+    evaluate_every: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Evaluate on dev rows every so many steps, below 1 every such share of an epoch; default: at the end of each epoch."""
+    evaluate_first: bool = False
+    """Evaluate before the first step too; a later step is the best only if it is better than that."""
+    evaluate_train: int | None = Field(default=None, ge=1)
+    """Evaluate on this many training rows of each data set as well, the same rows each time."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations without a better `select`; with `stop: votes`, without a better metric of each task."""
-    select: str = "average"
-    """What chooses the best checkpoint: `average` of all tasks' metrics, `loss` (mean of all dev losses), or a task's name."""
+    select: str | Annotated[list[str], Field(min_length=1)] = "average"
+    """What chooses the best step: `average` of the tasks' metrics, `loss`, a task, `task/metric`, a list of these: its mean."""
     stop: Literal["selection", "votes"] = "selection"
     """Who spends `patience`: the selection, or every task for itself, the run ending when all have spent it."""
     plateau: PlateauSpec | None = None
