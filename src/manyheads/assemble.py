@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
+from manyheads.config.check_mixture import settled
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.modules import (
@@ -94,17 +95,11 @@ class Assembly:
             return model
 
     def stream(self) -> Stream:
-        """The rounds of a run, each data set in batches of its own or in those of `training.batch`.
-
-        A sampling that reckons with a number of epochs takes that of `training`, unless it says another.
-        """
+        """The rounds of a run, each data set in batches of its own or in those of `training.batch`."""
         batches = {source.name: source.spec.batch or self.recipe.training.batch for source in sources(self.recipe)}
         lengths = {name: data.lengths for name, data in self.train.items()}
-        mixture, training = self.recipe.mixture, self.recipe.training
-        if mixture.sampling in ("annealed", "unimax") and mixture.over is None and training.steps is None:
-            mixture = mixture.model_copy(update={"over": training.epochs})
         with self.loaded.placed():
-            return Stream(lengths, mixture, batches, self.recipe.seed)
+            return Stream(lengths, settled(self.recipe.mixture, self.recipe.training), batches, self.recipe.seed)
 
 
 def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:

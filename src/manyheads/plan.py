@@ -18,7 +18,8 @@ from manyheads.data.dataset import TextDataset
 from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
 from manyheads.train.advice import advise
-from manyheads.train.loop import require_learnable, rounds_in, steps_in
+from manyheads.train.layout import balancer_of
+from manyheads.train.loop import rounds_in, steps_in
 from manyheads.train.optim import make_optimizer
 
 _MOMENTS = 2  # numbers that Adam keeps for a parameter
@@ -79,12 +80,13 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
 
     Of a mixture that learns its shares they are those of the first shares, and `learns` says so.
 
-    Raises RecipeError as `train.advice.advise` does.
+    Raises RecipeError as `train.advice.advise` does, and for what can be neither trained nor balanced.
     """
-    make_optimizer(model, recipe.training.optimizer, recipe.modules, recipe.tasks)  # raises what it would raise in the run
+    with assembly.loaded.placed():  # both raise what they would raise in the run
+        make_optimizer(model, recipe.training.optimizer, recipe.modules, recipe.tasks)
+        balancer_of(recipe.balance, model, recipe.tasks)
     lengths = {name: data.lengths for name, data in assembly.train.items()}
     stream = assembly.stream()
-    require_learnable(stream, recipe.training)
     rounds = rounds_in(stream, recipe.training)
     updates: Counter[str] = Counter()
     seen: Counter[str] = Counter()

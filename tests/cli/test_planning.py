@@ -43,6 +43,35 @@ def test_check_tells_as_how_many_rows_weights_make_them_count(command: Command, 
     assert "by their weights" not in command("check", recipe)[1]
 
 
+OF = "mixture:\n  sampling: phases\n  phases:\n    - {datasets: [mood], passes: 1,\n       of: names}"
+NO_TRUNK = "balance:\n  weighting: {type: gradnorm}"
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "told"),
+    [
+        ("check", OF, "12: an epoch cannot be a pass over a data set without a share; found 'names'"),
+        ("train", OF, "12: an epoch cannot be a pass over a data set without a share; found 'names'"),
+        ("check", "mixture: {sampling: temperature, temperature: 1.0e-5}", "47: so low a temperature leaves nothing to"),
+        ("check", NO_TRUNK, "21: nothing stands on the paths of all tasks"),
+        ("train", NO_TRUNK, "21: nothing stands on the paths of all tasks"),
+        ("check", "balance:\n  aggregation: {type: mgda, level: trunk}", "36: nothing stands on the paths of all tasks"),
+        ("check", "balance:\n  aggregation: {type: mgda}", "23: an aggregation needs two tasks"),
+    ],
+)
+def test_what_only_sizes_and_paths_tell_is_told_with_its_line(
+    command: Command, recipe: Path, name: str, section: str, told: str
+) -> None:
+    text = recipe.read_text().replace("tagging, path: [encoder]", "tagging, path: [other]")
+    second = re.search(r"  encoder: .*\n", text)[0].replace("encoder:", "other:")
+    recipe.write_text(text.replace("tasks:\n", f"{second}tasks:\n") + section + "\n")
+    weightless = ["tasks.mood.weight=0", "tasks.names.weight=0"] if "two tasks" in told else []
+    code, _, err = command(name, recipe, *weightless)
+    assert code == 2
+    assert f"recipe.yaml:{recipe.read_text().count(chr(10))}:{told}" in " ".join(err.split())
+    assert not (recipe.parent / "run" / "checkpoints").exists()
+
+
 def test_check_says_that_shares_are_learned(command: Command, recipe: Path) -> None:
     _, plain, _ = command("check", recipe)
     _, out, _ = command("check", recipe, "mixture.sampling=bandit", "mixture.rate=0.5")

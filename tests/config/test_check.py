@@ -131,8 +131,8 @@ def test_it_holds() -> None:
         ({"tasks__size__low": 3, "tasks__size__high": 3}, "tasks.size.low", "`low` must be less than `high`, which is 3"),
         # mixture
         ({"mixture": {"sampling": "shares"}}, "mixture.sampling", "needs the key 'shares'"),
-        ({"mixture": {"sampling": "shares", "shares": {"size": 0}}}, "mixture.shares", "the shares sum to zero"),
-        ({"mixture": {"shares": {"size": 1}}}, "mixture.shares", "only with `sampling: shares`; found 'proportional'"),
+        ({"mixture": {"sampling": "shares", "shares": {"size": 0}}}, "mixture.shares", "all shares are 0"),
+        ({"mixture": {"shares": {"size": 1}}}, "mixture.shares", "`shares` has no effect with `sampling: proportional`"),
         (
             {"mixture": {"sampling": "shares", "shares": {"sise": 1}}},
             "mixture.shares.sise",

@@ -33,7 +33,8 @@ def recipe(**settings: Any) -> str:
     """A recipe of these data sets, a key of its mixture on each line."""
     tasks = [f"  {name}: {{type: regression, path: [encoder], data: {{train: {name}.csv}}}}" for name in NAMES]
     keys = [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
-    return "\n".join(["modules: {encoder: {type: pretrained, name: minilm}}", "tasks:", *tasks, "training: {steps: 9}", "mixture:", *keys]) + "\n"
+    head = ["modules: {encoder: {type: pretrained, name: minilm}}", "training: {steps: 9}"]
+    return "\n".join([*head, "tasks:", *tasks, "mixture:", *keys]) + "\n"
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -52,7 +53,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "mixture.phases.0.shares.x: no data set",
     ),
     # options
-    ({"sampling": "annealed", "over": 3}, "mixture.sampling: `sampling: annealed` needs the key 'temperature'; found 'annealed'"),
+    (
+        {"sampling": "annealed", "over": 3},
+        "mixture.sampling: `sampling: annealed` needs the key 'temperature'; found 'annealed'",
+    ),
     ({"sampling": "annealed", "temperature": 5}, "mixture.sampling: `sampling: annealed` needs the key 'over'"),
     ({"sampling": "annealed", "temperature": 0.5, "over": 3}, "mixture.temperature: an end below 1 .* found '0.5'"),
     ({"sampling": "unimax", "over": 3}, "`sampling: unimax` needs the key 'repeats'"),
@@ -160,7 +164,8 @@ def test_everything_at_once(refused: Refused) -> None:
 
 
 def test_a_phase_is_found_by_line_and_column(refused: Refused) -> None:
-    text = recipe() + "  sampling: phases\n  phases:\n    - {rounds: 3}\n    - {sampling: uniform,\n       datasets: [news, tag]}\n"
+    phases = "  phases:\n    - {rounds: 3}\n    - {sampling: uniform,\n       datasets: [news, tag]}\n"
+    text = recipe(sampling="phases") + phases
     line = text.count("\n")
     assert refused(text).startswith(f"recipe.yaml:{line}:25: no data set has this name; ")
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from manyheads.config.spec.balance import BalanceSpec
+from manyheads.errors import RecipeError
 from manyheads.graph import Step
 from manyheads.model import Model
 from manyheads.task.base import Task
 from manyheads.task.regression import Regression
-from manyheads.train.layout import layout_of, trunk_modules, trunk_of
+from manyheads.train.layout import balancer_of, layout_of, trunk_modules, trunk_of
 
 
 class Layers(nn.Module):
@@ -40,6 +44,23 @@ THREE: dict[str, list[str | Step]] = {
     "b": ["trunk", "middle", "b_head"],
     "c": ["trunk", "c_head"],
 }
+
+
+@pytest.mark.parametrize(
+    ("balance", "place", "value"),
+    [
+        ({"weighting": {"type": "gradnorm"}}, "balance.weighting.type", "gradnorm"),
+        ({"aggregation": {"type": "mgda", "level": "trunk"}}, "balance.aggregation.level", "trunk"),
+    ],
+)
+def test_a_balance_at_the_trunk_needs_one(balance: dict[str, Any], place: str, value: str) -> None:
+    spec = BalanceSpec.model_validate(balance)
+    with pytest.raises(RecipeError) as caught:
+        balancer_of(spec, model_of({"a": ["one", "a_head"], "b": ["two", "b_head"]}), "ab")
+    [problem] = caught.value.problems
+    assert (problem.place, problem.value) == (place, value)
+    assert "there is no trunk" in problem.rule
+    assert balancer_of(spec, model_of(THREE), "abc").usual.tapped
 
 
 def test_shared_private_and_beyond_the_trunk() -> None:

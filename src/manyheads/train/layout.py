@@ -17,6 +17,19 @@ from manyheads.model import Model
 _LAYER = re.compile(r"^(.*?\.\d+)\.")  # up to the number of a layer: encoder.layer.3
 
 
+def balancer_of(spec: BalanceSpec, model: Model, tasks: Iterable[str]) -> Balancer:
+    """The balance of these tasks of the model. RecipeError where a method cannot have them, or finds no trunk."""
+    tasks = list(tasks)
+    made = Balancer(spec, {t.name: t.weight for t in model.tasks.values()}, layout_of(model, tasks))
+    if made.usual.tapped and trunk_of(model.graph, tasks) is None:
+        rule = "nothing stands on the paths of all tasks, so there is no trunk at whose output gradients could be compared"
+        if spec.aggregation.type != "sum":
+            raise RecipeError(Problem(rule, "balance.aggregation.level", "trunk", remedy="level: rows"))
+        remedy = "take another weighting, or an aggregation with `level: rows`"
+        raise RecipeError(Problem(rule, "balance.weighting.type", spec.weighting.type, remedy=remedy))
+    return made
+
+
 def layout_of(model: Model, tasks: Iterable[str]) -> Layout:
     """The layout for these tasks. A parameter that two modules hold belongs to the tasks of both."""
     tasks = list(tasks)
