@@ -22,8 +22,8 @@ def splits_grapheme(text: str, offset: int) -> bool:
         return before == "\r" and after == "\n"
     if _continues(after):
         return True
-    if before == _ZWJ:
-        return category(after) == "So"  # an emoji; joiners in words bind nothing to their right
+    if before == _ZWJ:  # it joins two emoji; in words it binds nothing to its right
+        return _emoji(after) and _emoji(_base(text, offset - 1))
     return _flag(after) and _flags_before(text, offset) % 2 == 1
 
 
@@ -33,6 +33,17 @@ def _continues(character: str) -> bool:
     tone = "\U0001f3fb" <= character <= "\U0001f3ff"
     tag = "\U000e0020" <= character <= "\U000e007f"
     return joiner or tone or tag or category(character)[0] == "M"
+
+
+def _base(text: str, offset: int) -> str:
+    """The character that marks before `offset` go with."""
+    while offset > 1 and text[offset - 1] != _ZWJ and _continues(text[offset - 1]):
+        offset -= 1
+    return text[max(offset, 1) - 1]
+
+
+def _emoji(character: str) -> bool:
+    return category(character) == "So" and not _flag(character)
 
 
 def _flag(character: str) -> bool:
