@@ -69,3 +69,8 @@ class TaskData(DataSpec):
 
     For tagging of CoNLL-U it is `upos`.
     """
+    weight: str | None = None
+    """Column of numbers from 0 on: a row of weight 2 counts in the task's loss as two rows, one of 0 not at all; default: 1.
+
+    Only training rows need it, and of these only those with a label. Scores do not look at it.
+    """
