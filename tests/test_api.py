@@ -141,6 +141,21 @@ def test_what_fit_does_not_do_is_no_setting_of_its() -> None:
     api.fit(two_heads(), [data], TrainingSpec(epochs=1, select="average", **CPU))  # type: ignore[arg-type]
 
 
+def test_the_rules_of_all_sections_are_told_at_once() -> None:
+    data = [plain("a", [0, 1] * 10, "one"), plain("b", [0, 1] * 10, "two")]
+    wrong = {"sampling": "pike", "rate": 0.5, "over": 3, "tasks_per_step": 2}
+    with pytest.raises(RecipeError) as caught:
+        api.fit(two_heads(), data, {"epochs": 1, "accumulate": 2, "schedule": {"name": "step"}, **CPU}, wrong)
+    places = ["training.schedule.name", "mixture.over", "mixture.tasks_per_step", "training.accumulate"]
+    assert [problem.place for problem in caught.value.problems] == places
+
+
+def test_a_sampling_that_reckons_with_epochs_takes_those_of_fit() -> None:
+    data = [plain("a", [0, 1] * 10, "one"), plain("b", [0, 1] * 10, "two")]
+    found = api.fit(two_heads(), data, {"epochs": 2, **CPU}, {"sampling": "annealed", "temperature": 5.0})
+    assert {"a/one/train/loss", "b/two/train/loss"} <= found.keys()
+
+
 def test_patience_of_a_task_is_refused_too() -> None:
     [told] = refused(two_heads(patience=2), plain("a", [0, 1] * 10), select="zzz")[1:2]
     assert told.startswith("tasks.a.patience: `fit` evaluates and saves nothing on the way")
