@@ -25,8 +25,9 @@ from manyheads.cli.training import keep_memory
 from manyheads.config.load import Loaded, recipe_from
 from manyheads.data.stream import Position, Stream
 from manyheads.train.engine import Engine
-from manyheads.train.loop import State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import State
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")) / "glue"
 COLUMNS: dict[str, dict[str, Any]] = {

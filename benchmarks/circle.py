@@ -19,8 +19,9 @@ from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.train.engine import Engine
-from manyheads.train.loop import State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import State
 
 BLOCK = 200  # steps in a turn
 SPEC = TrainingSpec.model_validate(

@@ -156,7 +156,7 @@ def one(line: str) -> None:
     from manyheads.cli.training import keep_memory
     from manyheads.run import run
     from manyheads.train.events import Evaluated
-    from manyheads.train.loop import Progress
+    from manyheads.train.state import Progress
 
     keep_memory()
     job = json.loads(line)

@@ -33,8 +33,9 @@ from manyheads.data.stream import Position, Stream
 from manyheads.packages import package_path
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import as_dict, evaluate
-from manyheads.train.loop import State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import State
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")) / "glue" / "SST-2"
 ROWS, BLOCK = 20_000, 8

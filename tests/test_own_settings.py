@@ -20,8 +20,8 @@ from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
 from manyheads.train.events import Finished, Started
-from manyheads.train.loop import Progress
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress
 
 OFTEN = "training.checkpoint.every_steps=1"
 OWN = (

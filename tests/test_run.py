@@ -19,7 +19,7 @@ from manyheads.folder import verify
 from manyheads.run import run
 from manyheads.task.base import Task
 from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
-from manyheads.train.loop import Progress
+from manyheads.train.state import Progress
 
 OFTEN = "training.checkpoint.every_steps=1"
 

@@ -29,8 +29,9 @@ from manyheads.task.base import TASKS
 from manyheads.train.advice import long_warmup
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import as_dict, evaluate, rehearse
-from manyheads.train.loop import State, steps_in, train
+from manyheads.train.loop import steps_in, train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import State
 
 Spec = TypeVar("Spec", bound=BaseModel)
 FITTED = (

@@ -45,12 +45,13 @@ from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved
 from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.layout import balancer_of
 from manyheads.train.ledger import Ledger, scores_of
-from manyheads.train.loop import Progress, State, steps_in, train
+from manyheads.train.loop import steps_in, train
 from manyheads.train.optim import make_optimizer
 from manyheads.train.outcome import Outcome
 from manyheads.train.pace import Pace
 from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
+from manyheads.train.state import Progress, State
 
 log = logging.getLogger(__name__)
 

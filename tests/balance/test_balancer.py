@@ -25,8 +25,9 @@ from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.train.engine import Engine
 from manyheads.train.layout import layout_of
-from manyheads.train.loop import Progress, State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
 
 TASKS = ("a", "b", "c")
 

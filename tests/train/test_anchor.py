@@ -18,8 +18,9 @@ from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.train.anchor import Anchor
 from manyheads.train.engine import Engine
-from manyheads.train.loop import Progress, State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
 
 SPEC = TrainingSpec.model_validate(
     {

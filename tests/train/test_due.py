@@ -15,7 +15,8 @@ from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.train.due import Due
-from manyheads.train.loop import Progress, rounds_in
+from manyheads.train.loop import rounds_in
+from manyheads.train.state import Progress
 
 EPOCHS = 4
 

@@ -25,8 +25,9 @@ from manyheads.task.classification import Classification
 from manyheads.train.checkpoint import Checkpoints
 from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing, is_frozen
-from manyheads.train.loop import Progress, State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
 
 Watch = Callable[[Progress], None]
 

@@ -21,7 +21,7 @@ from manyheads.run import run
 from manyheads.train.checkpoint import Checkpoints
 from manyheads.train.events import Finished
 from manyheads.train.ledger import Ledger, scores_of
-from manyheads.train.loop import Progress
+from manyheads.train.state import Progress
 from manyheads.types import Record
 
 PHASES = "[{datasets: [mood], passes: 0.5}, {datasets: [names, likeness], passes: 1}, {datasets: [mood], passes: 0.5}]"

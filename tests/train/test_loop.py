@@ -21,8 +21,9 @@ from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.task.regression import Regression
 from manyheads.train.engine import Engine
-from manyheads.train.loop import Progress, State, rounds_in, steps_in, train
+from manyheads.train.loop import rounds_in, steps_in, train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
 
 Datasets = dict[str, TensorDataset]
 

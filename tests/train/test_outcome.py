@@ -17,8 +17,8 @@ from manyheads.run import run
 from manyheads.train.checkpoint import Checkpoints
 from manyheads.train.evaluate import evaluate
 from manyheads.train.events import Dropped, Evaluated, Event, Finished, Retired, Saved, Started
-from manyheads.train.loop import Progress
 from manyheads.train.outcome import BEST
+from manyheads.train.state import Progress
 
 OFTEN = "training.checkpoint.every_steps=1"
 EMA = ["training.average.type=ema", "training.average.decay=0.8"]

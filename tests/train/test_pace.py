@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from manyheads.train.loop import Progress
 from manyheads.train.pace import Pace
+from manyheads.train.state import Progress
 
 
 def progress(step: int, rows: int = 10, norm: float = 1.0, weights: dict[str, float] | None = None) -> Progress:

@@ -26,8 +26,9 @@ from manyheads.task.regression import Regression
 from manyheads.task.tagging import Tagging
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import as_dict, evaluate
-from manyheads.train.loop import Progress, State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
 from manyheads.types import IGNORE
 
 ROWS, WORDS = 6, 3

@@ -15,8 +15,8 @@ from manyheads.run import run
 from manyheads.train.baseline import SUFFIX
 from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE
-from manyheads.train.loop import Progress
 from manyheads.train.outcome import BEST
+from manyheads.train.state import Progress
 from manyheads.types import Record
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGE = -1, -3, 2**30  # mallopt(3)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
-from manyheads.train.loop import Progress
+from manyheads.train.state import Progress
 
 
 class Due:

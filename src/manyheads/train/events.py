@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from manyheads.assemble import Assembly
-from manyheads.train.loop import Progress
+from manyheads.train.state import Progress
 from manyheads.types import Record
 
 

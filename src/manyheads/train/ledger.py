@@ -12,7 +12,7 @@ from manyheads.data.dataset import Dataset
 from manyheads.metrics import METRICS
 from manyheads.task.base import Task
 from manyheads.train.follow import WHOLE
-from manyheads.train.loop import Progress
+from manyheads.train.state import Progress
 from manyheads.types import Record
 
 _SHARES = ("batches", "rows", "tokens", "loss", "norm")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from manyheads.journal import dumps, number
-from manyheads.train.loop import Progress
+from manyheads.train.state import Progress
 
 _EVERY = 10.0  # seconds between two lines
 

@@ -25,8 +25,9 @@ from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.task.regression import Regression
 from manyheads.train.engine import Engine
-from manyheads.train.loop import Progress, State, train
+from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
 
 SPEC = TrainingSpec.model_validate(
     {"steps": 20, "batch": {"rows": 4}, "optimizer": {"lr": 0.02}, "schedule": {"name": "constant"}, "device": "cpu"}
