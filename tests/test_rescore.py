@@ -87,6 +87,16 @@ def test_a_file_of_its_own(moved: Path) -> None:
     assert {(r.task, r.dataset, r.split) for r in records} == {("mood", "mood", "more.csv")}
 
 
+def test_a_file_in_another_format_has_the_columns_of_the_training(moved: Path) -> None:
+    """Those that the recipe's format implies as well; what `words` holds is then not read as text."""
+    artefact, _ = opened(moved)
+    loaded = load_recipe(artefact.folder / "resolved.yaml", ["tasks.names.data.format=conllu"])
+    row = {"form": ["Anna", "is", "in", "Rome"], "words": [1, 2, 3, 4], "tags": ["O"] * 4}
+    (moved / "more.jsonl").write_text(json.dumps(row) + "\n")
+    records = rescore_file(artefact, loaded, "names", str(moved / "more.jsonl"))
+    assert {r.metric for r in records} >= {"loss", "span_f1"}
+
+
 def test_an_unknown_task_is_named_with_the_nearest(moved: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         rescore_file(*opened(moved), "moods", "x.csv")

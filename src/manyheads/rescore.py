@@ -66,7 +66,9 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
         rule = f"the model has no such task (there are: {listed(known)})"
         raise RecipeError(Problem(rule, "--data", task, nearest(task, known)))
     source = next(s for s in sources(loaded.recipe) if task in s.tasks)
-    changed: dict[str, object] = {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
+    inputs = source.inputs  # the columns stay those of the training, whatever another format would have by itself
+    changed: dict[str, object] = {"text": inputs.text, "pair": inputs.pair, "words": inputs.words}
+    changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
     found = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)

@@ -72,6 +72,11 @@ def loaded(training: dict[str, Any] | None = None, **changes: dict[str, Any]) ->
             "training.schedule.milestones.1",
             "must be greater than 0",
         ),
+        (
+            {"training": {"schedule": {"name": "multi_step", "milestones": [0]}}},
+            "training.schedule.milestones.0",
+            "must be greater than 0",
+        ),
         # batches and lengths
         ({"shared": {"batch": {"rows": 0}}}, "data.shared.batch.rows", "must be at least 1"),
         (

@@ -24,7 +24,8 @@ def check_training(training: TrainingSpec) -> Iterator[Finding]:
     schedule, optimizer = training.schedule, training.optimizer
     needed = _NEEDED.get(schedule.name)
     if needed is not None and not getattr(schedule, needed):
-        yield Finding(("training", "schedule", "name"), f"`name: {schedule.name}` needs the key '{needed}'", schedule.name)
+        rule = f"`name: {schedule.name}` needs the key {needed!r}"
+        yield Finding(("training", "schedule", "name"), rule, schedule.name, lacks=needed)
     if optimizer.nesterov and optimizer.name == "sgd" and not optimizer.momentum:
         yield Finding(("training", "optimizer", "nesterov"), "`nesterov` needs a `momentum` above 0", at="key")
 
