@@ -135,19 +135,19 @@ def tables() -> dict[str, dict[str, float]]:
     return {f"static {i}": {t: round(4 ** draw.uniform(-1, 1), 3) for t in TASKS} for i in range(GUESSES)}
 
 
-def runs() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, float], int]]:
-    """Group, name, mixture, balance, static weights and seed of each run."""
-    for seed in SEEDS:
-        for name, mixture in SAMPLINGS.items():
-            yield "sampling", name, mixture, {}, {}, seed
-        for name in WEIGHTINGS:
-            yield "weighting", name, {}, {"weighting": {"type": name}}, {}, seed
-        for name in AGGREGATIONS:
-            yield "aggregation", name, {}, {"aggregation": {"type": name}}, {}, seed
-        for name, section in LEVELS.items():
-            yield "aggregation", name, {}, {"aggregation": section}, {}, seed
-        for name, weights in tables().items():
-            yield "tuned", name, {}, {}, weights, seed
+def runs(tuned: str | None) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, float]]]:
+    """Group, name, mixture, balance and static weights of each run; of the tables of weights only `tuned`, if it is known."""
+    for name, mixture in SAMPLINGS.items():
+        yield "sampling", name, mixture, {}, {}
+    for name in WEIGHTINGS:
+        yield "weighting", name, {}, {"weighting": {"type": name}}, {}
+    for name in AGGREGATIONS:
+        yield "aggregation", name, {}, {"aggregation": {"type": name}}, {}
+    for name, section in LEVELS.items():
+        yield "aggregation", name, {}, {"aggregation": section}, {}
+    for name, weights in tables().items():
+        if tuned in (None, name):
+            yield "tuned", name, {}, {}, weights
 
 
 def one(line: str) -> None:
@@ -192,17 +192,23 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 def run_all(folder: Path) -> None:
     prepare(folder)
-    done = {(r["group"], r["name"], r["seed"]) for r in results(folder)}
-    jobs = []
-    for group, name, mixture, balance, weights, seed in runs():
-        if (group, name, seed) not in done:
-            made = recipe(folder.absolute(), mixture, balance, weights, seed)
-            made["output"] = str(
-                folder.absolute() / "out" / f"{group}-{name}-{seed}".replace(" ", "-").replace(":", "").replace(",", "")
-            )
-            jobs.append({"group": group, "name": name, "seed": seed, "recipe": made})
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda job: launch(folder, job), jobs))
+    for seed in SEEDS:
+        jobs = []
+        done = {(r["group"], r["name"], r["seed"]) for r in results(folder)}
+        for group, name, mixture, balance, weights in runs(None if seed == SEEDS[0] else best_table(folder)):
+            if (group, name, seed) not in done:
+                made = recipe(folder.absolute(), mixture, balance, weights, seed)
+                place = f"{group}-{name}-{seed}".replace(" ", "-").replace(":", "").replace(",", "")
+                made["output"] = str(folder.absolute() / "out" / place)
+                jobs.append({"group": group, "name": name, "seed": seed, "recipe": made})
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda job: launch(folder, job), jobs))
+
+
+def best_table(folder: Path) -> str | None:
+    """The table of static weights with the best mean score of the first seed."""
+    tried = [r for r in results(folder) if r["group"] == "tuned" and r["seed"] == SEEDS[0]]
+    return str(max(tried, key=mean_score)["name"]) if tried else None
 
 
 OWN = {"rte": "accuracy", "cola": "mcc", "mrpc": "accuracy", "stsb": "spearman", "copa": "accuracy", "wnut": "span_f1"}
@@ -220,12 +226,12 @@ def mean_score(result: Mapping[str, Any]) -> float:
 
 def table(folder: Path) -> str:
     found = results(folder)
-    tuned = max((r for r in found if r["group"] == "tuned" and r["seed"] == SEEDS[0]), key=mean_score, default=None)
+    tuned = best_table(folder)
     plain = statistics.median(r["step"] for r in found if (r["group"], r["name"]) == ("sampling", "proportional"))
     lines = [f"| | {' | '.join(f'{t} ({OWN[t]})' for t in TASKS)} | mean | step |", "|---|" + "---|" * (len(TASKS) + 2)]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for r in found:
-        if r["group"] != "tuned" or (tuned and r["name"] == tuned["name"]):
+        if r["group"] != "tuned" or r["name"] == tuned:
             groups.setdefault((r["group"], r["name"]), []).append(r)
     last = ""
     for (group, name), rs in sorted(
