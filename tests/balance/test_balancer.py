@@ -197,6 +197,16 @@ def test_a_look_holds_each_block(balance: dict[str, Any]) -> None:
     assert set(progress.gramians.blocks) == {"trunk.0", "trunk.2", "trunk.3", "middle.weight", "middle.bias"}
 
 
+@pytest.mark.parametrize("kind", ["apart", "together"])
+def test_gradnorm_learns_from_a_look_as_from_any_step(kind: str) -> None:
+    gradnorm, one, other = {"weighting": {"type": "gradnorm", "lr": 0.3}}, build({"b": 2.0}), build({"b": 2.0})
+    plain = walk(one, data_of(kind), gradnorm, accumulate=2)
+    looks = walk(other, data_of(kind), {**gradnorm, "cosines_every": 1}, accumulate=2)
+    same(one, other)
+    assert plain[-1].weights != pytest.approx({"a": 1.0, "b": 2.0, "c": 1.0}, abs=1e-2)
+    assert [p.weights for p in looks] == [pytest.approx(p.weights, abs=1e-5) for p in plain]
+
+
 # which way ----------------------------------------------------------------------------------------------------------------
 
 

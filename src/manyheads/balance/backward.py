@@ -64,11 +64,15 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gramians:
-    """Inner products (K, K), float64, of the tasks' weighted gradients; for each block too, where rows were kept."""
+    """Inner products (K, K), float64, of the tasks' weighted gradients; for each block too, where rows were kept.
+
+    shifts  those of the gradients at the trunk's output, where these were seen beside the whole ones
+    """
 
     tasks: tuple[str, ...]
     whole: Tensor
     blocks: Mapping[str, Tensor]
+    shifts: Tensor | None = None
 
 
 class OnePass:
@@ -91,12 +95,15 @@ class OnePass:
 
 
 class Rows:
-    """A row a task: its gradient in the shared parameters. Batches run apart: no pass goes through another's rows."""
+    """A row a task: its gradient in the shared parameters. Batches run apart: no pass goes through another's rows.
 
-    apart, tapped = True, False
+    tapped  the gradients at the trunk's output are to be seen too, from the same passes
+    """
 
-    def __init__(self, aggregation: Aggregation, layout: Layout) -> None:
-        self.aggregation, self.layout = aggregation, layout
+    apart = True
+
+    def __init__(self, aggregation: Aggregation, layout: Layout, *, tapped: bool = False) -> None:
+        self.aggregation, self.layout, self.tapped = aggregation, layout, tapped
         self.sizes = [p.numel() for p in layout.shared]
         self.device = _device(layout)
         self.rows = torch.empty(0, 0)
@@ -110,11 +117,13 @@ class Rows:
         else:
             self.rows = torch.zeros(shape, device=self.device)
         self.touched.zero_()
+        self.shifts = _Shifts()
 
     def add(self, part: Part) -> None:
         for task, loss, last in _in_turn(part.losses):
             own = self.layout.own[task]
-            found = torch.autograd.grad(loss, (*self.layout.shared, *own), retain_graph=not last, allow_unused=True)
+            wanted = (*self.layout.shared, *own, *part.trunk)
+            found = torch.autograd.grad(loss, wanted, retain_graph=not last, allow_unused=True)
             row, start = self.rows[self.moment.tasks.index(task)], 0
             for i, size in enumerate(self.sizes):
                 gradient = found[i]
@@ -122,14 +131,18 @@ class Rows:
                     row[start : start + size].add_(gradient.reshape(-1))
                     self.touched[i] = 1
                 start += size
-            _accumulate(own, found[len(self.sizes) :])
+            behind = len(self.sizes) + len(own)
+            _accumulate(own, found[len(self.sizes) : behind])
+            if self.tapped:
+                self.shifts.add(task, loss, part.trunk, found[behind:])
 
     def finish(self, exchange: Exchange) -> Gramians:
         """Set the gradients of the shared parameters, on the main process for all, and tell the inner products."""
         exchange.sum(self.rows)
         exchange.sum(self.touched)
         blocks = {name: _gramian(self.rows[:, start:stop]) for name, (start, stop) in self.layout.blocks.items()}
-        found = Gramians(self.moment.tasks, sum(blocks.values(), _gramian(self.rows[:, :0])), blocks)
+        shifts = _gramian(self.shifts.rows(self.moment.tasks, exchange, self.device)) if self.tapped else None
+        found = Gramians(self.moment.tasks, sum(blocks.values(), _gramian(self.rows[:, :0])), blocks, shifts)
         if isinstance(self.aggregation, RowsAggregation):
             vector = self.aggregation.combine(self.rows, self.moment)
         else:
@@ -154,7 +167,7 @@ class Trunk:
 
     def start(self, moment: Moment) -> None:
         self.moment = moment
-        self.rows: dict[str, Tensor] = {}
+        self.shifts = _Shifts()
         self.held: list[tuple[tuple[Tensor, ...], dict[str, tuple[Tensor | None, ...]]]] = []
 
     def add(self, part: Part) -> None:
@@ -163,20 +176,13 @@ class Trunk:
             beyond = self.layout.beyond[task]
             found = torch.autograd.grad(loss, (*part.trunk, *beyond), retain_graph=True, allow_unused=True)
             at_trunk[task] = found[: len(part.trunk)]
-            nothing = torch.zeros(0, device=loss.device)  # a frozen trunk has no output with a graph
-            row = torch.cat([nothing, *(_shift(t, g) for t, g in zip(part.trunk, at_trunk[task], strict=True))])
-            self.rows[task] = self.rows[task] + row if task in self.rows else row
+            self.shifts.add(task, loss, part.trunk, at_trunk[task])
             _accumulate(beyond, found[len(part.trunk) :])
         self.held.append((part.trunk, at_trunk))
 
     def finish(self, exchange: Exchange) -> Gramians:
         """Set the gradients of the trunk's parameters, and tell the inner products."""
-        device = _device(self.layout)
-        width = max((float(len(row)) for row in self.rows.values()), default=0.0)
-        widths = exchange.sum(torch.tensor([width, float(width > 0)], device=device))
-        nothing = torch.zeros(int(widths[0] / widths[1].clamp(min=1)), device=device)  # this process may have had no rows
-        rows = exchange.sum(torch.stack([self.rows.get(task, nothing) for task in self.moment.tasks]))
-        whole = _gramian(rows)
+        whole = _gramian(self.shifts.rows(self.moment.tasks, exchange, _device(self.layout)))
         weights = dict(zip(self.moment.tasks, weigh(self.aggregation, whole, self.moment).tolist(), strict=True))
         for trunk, at_trunk in self.held:
             gradients = [_weighted([(weights[n], found[i]) for n, found in at_trunk.items()]) for i in range(len(trunk))]
@@ -185,6 +191,25 @@ class Trunk:
                 torch.autograd.backward([t for t, _ in reached], [g for _, g in reached])
         self.held = []
         return Gramians(self.moment.tasks, whole, {})
+
+
+class _Shifts:
+    """Each task's gradient at the trunk's output, summed over rows and positions."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Tensor] = {}
+
+    def add(self, task: str, loss: Tensor, trunk: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+        nothing = torch.zeros(0, device=loss.device)  # a frozen trunk has no output with a graph
+        row = torch.cat([nothing, *(_shift(t, g) for t, g in zip(trunk, gradients, strict=True))])
+        self.known[task] = self.known[task] + row if task in self.known else row
+
+    def rows(self, tasks: Sequence[str], exchange: Exchange, device: torch.device) -> Tensor:
+        """(K, D) over all processes."""
+        width = max((float(len(row)) for row in self.known.values()), default=0.0)
+        widths = exchange.sum(torch.tensor([width, float(width > 0)], device=device))
+        nothing = torch.zeros(int(widths[0] / widths[1].clamp(min=1)), device=device)  # this process may have had no rows
+        return exchange.sum(torch.stack([self.known.get(task, nothing) for task in tasks]))
 
 
 def _in_turn(losses: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor, bool]]:

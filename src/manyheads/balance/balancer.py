@@ -35,7 +35,8 @@ class Balancer:
             raise RecipeError(Problem(rule, "balance.aggregation.type", spec.aggregation.type, remedy="type: sum"))
         self.usual: Way = self._usual()
         exact = spec.cosines_every and spec.aggregation.type == "sum"  # else a look would change the weights, and so the update
-        self.looking = Rows(self.aggregation, layout) if exact else self.usual
+        norms = self.weighting.sees == "norms"  # learned at the trunk from a look too
+        self.looking = Rows(self.aggregation, layout, tapped=norms) if exact else self.usual
         self.way: Way = self.usual
         self.known: Weights | None = None
         self.held: list[Part] = []
@@ -91,9 +92,8 @@ class Balancer:
         """The step was taken."""
         norms: dict[str, float] = {}
         if self.weighting.sees == "norms" and self.gramians is not None and self.known is not None:
-            if self.way is not self.usual:
-                return  # a look has norms of other gradients
-            lengths = self.gramians.whole.diagonal().clamp(min=0).sqrt().tolist()
+            found = self.gramians.whole if self.gramians.shifts is None else self.gramians.shifts
+            lengths = found.diagonal().clamp(min=0).sqrt().tolist()
             norms = {t: n / self._weight(t, self.known) for t, n in zip(self.gramians.tasks, lengths, strict=True)}
         self.weighting.learn(self.moment, {t: means[t] for t in self.moment.tasks}, norms)
 
