@@ -252,6 +252,19 @@ class TestPhases:
             one - half
         )
 
+    def test_turns_go_on_from_phase_to_phase_and_from_epoch_to_epoch(self) -> None:
+        turns = {"sampling": "round_robin", "datasets": ["a", "b"], "turns": {"a": 4}, "rounds": 3}
+        spec = spec_of("phases", phases=[turns, {"datasets": ["c"], "rounds": 3}, turns])
+        assert [letters(spec, SIZES, epoch) for epoch in (0, 1)] == ["AAACCCABA", "AAACCCBAA"]
+        other = spec_of("phases", phases=[turns, {**turns, "turns": {"a": 3}, "rounds": 5}])
+        assert [letters(other, SIZES, epoch) for epoch in (0, 1)] == ["AAA" + "AAABA", "ABA" + "AABAA"]
+
+    @pytest.mark.parametrize(("sampling", "options"), [("round_robin", {}), ("alternating", {"tables": [{"a": 1}, {"b": 1}]})])
+    def test_what_lasts_goes_on_from_an_opening_like_it(self, sampling: str, options: dict[str, Any]) -> None:
+        phase = {"sampling": sampling, "datasets": ["a", "b"], **options}
+        spec = spec_of("phases", phases=[{**phase, "rounds": 3}, phase], epoch=5)
+        assert "".join(letters(spec, SIZES, epoch) for epoch in range(3)) == "ABABABABABABABABAB"
+
     def test_such_an_epoch_is_a_pass_over_each(self) -> None:
         assert mixture.by_passes(spec_of("phases", phases=list(self.HALVES)), ["a", "b"])
         assert not mixture.by_passes(spec_of("phases", phases=list(self.HALVES)), NAMES)

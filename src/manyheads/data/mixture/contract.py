@@ -24,6 +24,7 @@ class Epoch:
     fixed    number of draws, where it is given; else `passes` over all that take part, or over the data set `of`
     learned  data set to share, for samplings that learn them; None: nothing has been learned yet
     part     the phase, so that phases do not draw alike
+    since    draws of the run before these, in this phase and in phases like it; None: `number` epochs of this length
     place    dotted key of the settings, for messages
     """
 
@@ -38,7 +39,13 @@ class Epoch:
     of: str | None = None
     learned: Mapping[str, float] | None = None
     part: tuple[int, ...] = ()
+    since: int | None = None
     place: str = "mixture"
+
+
+def steps(epoch: Epoch, length: int) -> np.ndarray:
+    """(L,) the numbers of these draws in the run, for an order that goes on where it stopped."""
+    return (epoch.number * length if epoch.since is None else epoch.since) + np.arange(length)
 
 
 def draws(epoch: Epoch, shares: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from manyheads.data.mixture.apportion import apportion
 from manyheads.data.mixture.by_share import given, proportional
-from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling
+from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling, steps
 from manyheads.errors import Problem, RecipeError
 from manyheads.seeds import generator
 
@@ -17,9 +17,9 @@ def turns(epoch: Epoch) -> np.ndarray:
 
 
 def round_robin(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
-    """Turn after turn in the order of the data sets; an epoch goes on where the one before ended."""
+    """Turn after turn in the order of the data sets; an epoch, or a phase like one before, goes on where that ended."""
     cycle = np.repeat(np.arange(len(shares)), shares.astype(np.int64))
-    return cycle[(epoch.number * length + np.arange(length)) % len(cycle)]
+    return cycle[steps(epoch, length) % len(cycle)]
 
 
 def sequential(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def mean_of_tables(epoch: Epoch) -> np.ndarray:
 def alternating(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
     """Draws 1, 3, 5, ... of the run by the first of two tables, the others by the second; each table exactly, shuffled."""
     tables = _tables(epoch)
-    whose = (epoch.number * length + np.arange(length)) % len(tables)
+    whose = steps(epoch, length) % len(tables)
     order = np.empty(length, dtype=np.int64)
     for i, table in enumerate(tables):
         mine = whose == i

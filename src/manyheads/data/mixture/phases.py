@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from manyheads.config.spec.mixture import MixtureSpec, PhaseSpec
 from manyheads.data.mixture.apportion import ROUNDING
 from manyheads.data.mixture.contract import SAMPLINGS, Epoch, Sampling
 from manyheads.errors import Problem, RecipeError
+
+Part: TypeAlias = tuple[Epoch, np.ndarray, int]
 
 
 def shares(epoch: Epoch) -> np.ndarray:
@@ -29,16 +32,27 @@ def arrange(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([SAMPLINGS[part.spec.sampling].arrange(part, found, n) for part, found, n in _parts(epoch)])
 
 
-def _parts(epoch: Epoch) -> Iterator[tuple[Epoch, np.ndarray, int]]:
-    """Phases of this epoch with their shares and draws.
+def _parts(epoch: Epoch) -> Iterator[Part]:
+    """Phases of this epoch with their shares and draws; those that are alike but for their length go on from each other."""
+    spec = _spec(epoch)
+    parts = list(_lengths(epoch))
+    alike = [p.model_dump_json(exclude={"rounds", "passes", "of"}) for p in spec.phases]
+    before, again = dict.fromkeys(alike, 0), dict.fromkeys(alike, 0)
+    for (_, _, length), phase, key in zip(parts, spec.phases, alike, strict=True):
+        again[key] += length * (phase.lasts or not spec.phases[-1].lasts)
+    for (part, found, length), phase, key in zip(parts, spec.phases, alike, strict=True):
+        if not (epoch.number and spec.phases[-1].lasts and not phase.lasts):  # otherwise the opening is over
+            yield replace(part, since=epoch.number * again[key] + before[key]), found, length
+        before[key] += length
+
+
+def _lengths(epoch: Epoch) -> Iterator[Part]:
+    """All phases with their shares and draws, those of an opening in every epoch.
 
     Fractions of a pass over the same data sets are rounded up together, so that two halves are a whole.
     """
-    phases = _spec(epoch).phases
     taken: dict[str, float] = {}
-    for i, phase in enumerate(phases):
-        if epoch.number and phases[-1].lasts and not phase.lasts:
-            continue  # the opening is over
+    for i, phase in enumerate(_spec(epoch).phases):
         part = _part(epoch, i, phase)
         sampling = SAMPLINGS[phase.sampling]
         found = sampling.shares(part)
