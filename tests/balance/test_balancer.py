@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,20 +15,23 @@ from manyheads.balance.aggregation import AGGREGATIONS
 from manyheads.balance.backward import OnePass, Part, Rows, Trunk
 from manyheads.balance.balancer import Balancer
 from manyheads.balance.weighting import Moment
+from manyheads.balance.weighting.gradnorm import GradNorm
 from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
-from manyheads.data.stream import Position, Stream
+from manyheads.data.stream import Draw, Position, Stream
 from manyheads.data.tensors import TensorDataset
 from manyheads.errors import RecipeError
 from manyheads.model import Model
 from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.train.engine import Engine
+from manyheads.train.freeze import Freezing
 from manyheads.train.layout import layout_of
 from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
 from manyheads.train.state import Progress, State
+from manyheads.train.update import Update
 
 TASKS = ("a", "b", "c")
 
@@ -205,6 +209,24 @@ def test_gradnorm_learns_from_a_look_as_from_any_step(kind: str) -> None:
     same(one, other)
     assert plain[-1].weights != pytest.approx({"a": 1.0, "b": 2.0, "c": 1.0}, abs=1e-2)
     assert [p.weights for p in looks] == [pytest.approx(p.weights, abs=1e-5) for p in plain]
+
+
+@pytest.mark.parametrize("rounds", [["aab"], ["ab", "b"], ["aab", "b", "b"]], ids=str)
+@pytest.mark.parametrize("aggregation", [{"type": "sum"}, {"type": "upgrad"}], ids=str)
+def test_the_norms_that_gradnorm_sees_do_not_say_how_often_a_task_was_drawn(
+    rounds: list[str], aggregation: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, float]] = []
+    monkeypatch.setattr(GradNorm, "learn", lambda self, moment, losses, norms: seen.append(dict(norms)))
+    balance = BalanceSpec.model_validate({"weighting": {"type": "gradnorm"}, "aggregation": aggregation})
+    spec = TrainingSpec.model_validate({"steps": 1, "batch": {"rows": 6}, "device": "cpu"})
+    for names in (["ab"], rounds):
+        model, state, engine = build({"b": 2.0}), State(Position.start(list(TASKS))), Engine(spec)
+        made, still = make_optimizer(model, spec.optimizer), Freezing(model, {})
+        update = Update(model, data_of("apart"), made, spec, engine=engine, seed=9, steps=1, freezing=still, anchor=None)
+        update.balance(balance, state)
+        update([[Draw(name, 0, 0, np.arange(6)) for name in drawn] for drawn in names], state.position, state)
+    assert seen[1] == pytest.approx(seen[0], rel=1e-4)
 
 
 # which way ----------------------------------------------------------------------------------------------------------------

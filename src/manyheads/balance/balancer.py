@@ -88,13 +88,15 @@ class Balancer:
             self.held = []
         self.gramians = self.way.finish(exchange)
 
-    def learn(self, means: Mapping[str, float]) -> None:
-        """The step was taken."""
+    def learn(self, means: Mapping[str, float], shares: Mapping[str, float] | None = None) -> None:
+        """The step was taken. `shares`: task to what its mean loss was multiplied by in the parts, 1 where it is not named."""
+        shares = shares or {}
         norms: dict[str, float] = {}
         if self.weighting.sees == "norms" and self.gramians is not None and self.known is not None:
             found = self.gramians.whole if self.gramians.shifts is None else self.gramians.shifts
             lengths = found.diagonal().clamp(min=0).sqrt().tolist()
-            norms = {t: n / self._weight(t, self.known) for t, n in zip(self.gramians.tasks, lengths, strict=True)}
+            scales = {t: self._weight(t, self.known) * shares.get(t, 1.0) for t in self.gramians.tasks}
+            norms = {t: n / scales[t] for t, n in zip(self.gramians.tasks, lengths, strict=True)}
         self.weighting.learn(self.moment, {t: means[t] for t in self.moment.tasks}, norms)
 
     @property

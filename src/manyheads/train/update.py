@@ -47,6 +47,10 @@ class Load:
     batches: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
 
+    def share(self, task: str) -> float:
+        """Batches of the task a round: what its mean loss is multiplied by, so that the loss follows the mixture."""
+        return self.draws[task] / len(self.rounds)
+
     @property
     def learning(self) -> tuple[str, ...]:
         """Tasks with anything to learn in it."""
@@ -167,7 +171,7 @@ class Update:
                 for task, loss in losses.items():
                     sums[task] = sums[task] + loss.detach() if task in sums else loss.detach()
                     if load.items[task]:
-                        parts[task] = loss * (load.draws[task] / len(load.rounds) / load.items[task])
+                        parts[task] = loss * (load.share(task) / load.items[task])
                 self.balancer.add(Part(parts, trunk))
         nothing = torch.zeros((), device=self.engine.device)
         return torch.stack([sums.get(task, nothing).float() for task in load.items]) if load.items else nothing.reshape(1)[:0]
@@ -198,7 +202,7 @@ class Update:
         self.optimizer.step()
         if self.anchor is not None:
             self.anchor.pull(rate)
-        self.balancer.learn(losses)
+        self.balancer.learn(losses, {task: load.share(task) for task in load.learning})
 
     def _count_bad(self, skipped: bool, number: int) -> None:
         self.bad = self.bad + 1 if skipped else 0
