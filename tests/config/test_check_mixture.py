@@ -93,12 +93,52 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "mixture.phases.0.main: the main data set is not one of the phase's; found 'tags'",
     ),
     ({"sampling": "phases", "phases": [{"rounds": 3}], "epoch": 9}, "mixture.epoch: `epoch` has no effect where every phase"),
+    (
+        {"sampling": "phases", "phases": [{"sampling": "annealed", "temperature": 5, "over": 3, "rounds": 2}, LAST]},
+        "mixture.phases.0.sampling: an opening phase comes once, so nothing anneals in it; found 'annealed'",
+    ),
+    (
+        {"sampling": "phases", "phases": [{"datasets": ["news", "tags", "news"]}]},
+        "mixture.phases.0.datasets.2: the data set is named twice; found 'news'",
+    ),
+    (
+        {"sampling": "phases", "phases": [{"sampling": "shares", "shares": {"news": 1, "tags": 1}, **LAST}]},
+        "mixture.phases.0.shares.tags: the data set is not one of the phase's; found 'tags'",
+    ),
+    (
+        {
+            "sampling": "phases",
+            "phases": [{"sampling": "alternating", "tables": [{"news": 1}, {"news": 1, "tags": 1}], **LAST}],
+        },
+        "mixture.phases.0.tables.1.tags: the data set is not one of the phase's; found 'tags'",
+    ),
+    (
+        {"sampling": "phases", "phases": [{"sampling": "round_robin", "turns": {"tags": 2}, **LAST}]},
+        "mixture.phases.0.turns.tags: the data set is not one of the phase's; found 'tags'",
+    ),
+    (
+        {"sampling": "phases", "phases": [{"passes": 1, "of": "tags", **LAST}]},
+        "mixture.phases.0.of: the data set whose passes are counted is not one of the phase's; found 'tags'",
+    ),
     # epochs and rounds
     ({"epoch": 0}, "mixture.epoch: an epoch has at least one round; found '0'"),
     ({"epoch": "new"}, "mixture.epoch: .* there are 'pass', 'sentiment', 'news', 'tags'; .* did you mean 'news'"),
     ({"tasks_per_step": 4}, r"mixture.tasks_per_step: .* there are data sets \(3\); found '4'"),
     ({"sampling": "sequential", "tasks_per_step": "all"}, "mixture.sampling: .* exclude each other"),
     ({"sampling": "pike", "rate": 0.5, "tasks_per_step": "all"}, "mixture.tasks_per_step: `pike` learns .* found 'all'"),
+    # what rounds of all data sets make void
+    (
+        {"sampling": "temperature", "temperature": 2, "tasks_per_step": "all"},
+        "mixture.temperature: `temperature` has no effect with `tasks_per_step: all`; found '2'",
+    ),
+    (
+        {"sampling": "round_robin", "turns": {"news": 2}, "tasks_per_step": "all"},
+        "mixture.turns: `turns` has no effect with `tasks_per_step: all`",
+    ),
+    (
+        {"sampling": "shares", "shares": {"news": 2, "tags": 1, "sentiment": 0}, "tasks_per_step": "all"},
+        "mixture.shares: shares have no effect with `tasks_per_step: all`",
+    ),
     # what excludes each other
     ({"sampling": "alternating", "tables": [{"news": 1}, {"tags": 1}], "tasks_per_step": "all"}, "exclude each other"),
     ({"sampling": "unimax", "repeats": 2, "over": 1, "epoch": "news"}, "mixture.epoch: .*the share waits for the length"),
@@ -136,6 +176,9 @@ def test_it_is_told_where_it_stands_in_the_file(refused: Refused, settings: dict
         {"sampling": "main", "main": "news", "ratio": 1, "epoch": 9},
         {"sampling": "bandit", "rate": 1.0, "tasks_per_step": 3},
         {"sampling": "round_robin", "turns": {"news": 2}, "epoch": "news"},
+        {"sampling": "phases", "phases": [{"rounds": 2}, {"sampling": "annealed", "temperature": 5.0, "over": 3}]},
+        {"sampling": "shares", "shares": {"news": 2, "tags": 2, "sentiment": 0}, "tasks_per_step": "all"},
+        {"sampling": "temperature", "tasks_per_step": "all"},
     ],
 )
 def test_what_is_fine_is_not_refused(settings: dict[str, Any]) -> None:
@@ -211,6 +254,22 @@ def test_epochs_that_a_sampling_reckons_with_are_those_of_the_training(load: Loa
     assert settled(MixtureSpec(**spec, over=9), TrainingSpec(epochs=4)).over == 9
     assert settled(MixtureSpec(**spec), TrainingSpec(steps=4)).over is None
     load(recipe(**spec), "training.steps=null")
+
+
+@pytest.mark.parametrize("training", [{"epochs": 4}, {"steps": 9}])
+def test_an_opening_phase_has_one_epoch(training: dict[str, int]) -> None:
+    spec = {"sampling": "unimax", "repeats": 2.0, "rounds": 3}
+    opening = settled(MixtureSpec(sampling="phases", phases=[spec, {"rounds": 2}, LAST]), TrainingSpec(**training))
+    assert opening.phases[0].over == 1
+    again = settled(MixtureSpec(sampling="phases", phases=[spec, {"rounds": 2}]), TrainingSpec(**training))
+    assert again.phases[0].over == training.get("epochs")
+
+
+@pytest.mark.parametrize(("training", "wrong"), [({"epochs": 1}, True), ({"epochs": 2}, False), ({"steps": 9}, False)])
+def test_nothing_anneals_in_phases_that_come_once(training: dict[str, int], wrong: bool) -> None:
+    mixture = MixtureSpec(sampling="phases", phases=[{"sampling": "annealed", "temperature": 5, "over": 3, "rounds": 3}])
+    found = [finding.problem() for finding in check_learning(mixture, TrainingSpec(**training))]
+    assert [problem.place for problem in found] == ["mixture.phases.0.sampling"] * wrong
 
 
 def test_gradients_of_accumulated_steps_teach_nothing(refused: Refused) -> None:

@@ -20,8 +20,9 @@ SHARED = ["proportional", "uniform", "temperature", "shares"]
 
 def spec_of(sampling="proportional", **settings):
     if sampling == "shares":
-        settings.setdefault("shares", {"a": 1, "b": 2, "c": 0.5})
-    if sampling == "temperature":
+        even = settings.get("tasks_per_step") == "all"
+        settings.setdefault("shares", {"a": 1, "b": 1, "c": 1} if even else {"a": 1, "b": 2, "c": 0.5})
+    if sampling == "temperature" and settings.get("tasks_per_step") != "all":
         settings.setdefault("temperature", 2.0)
     return MixtureSpec(sampling=sampling, **settings)
 
@@ -187,7 +188,7 @@ class TestAll:
         assert order.reshape(5, 3).tolist() == [[0, 1, 2]] * 5
 
     def test_a_share_of_0_is_left_out(self):
-        spec = spec_of("shares", shares={"a": 1, "c": 2}, tasks_per_step="all")
+        spec = spec_of("shares", shares={"a": 2, "c": 2}, tasks_per_step="all")
         assert draw(spec, [3, 9, 2]).tolist() == [0, 2] * 3
         assert mixture.round_width(spec, NAMES, [3, 9, 2]) == 2
 
@@ -245,7 +246,9 @@ class TestOnlyTheSizesTell:
 
     def test_a_pass_over_who_is_not_in_the_phase(self):
         with pytest.raises(RecipeError, match=r"mixture.phases.0.of: an epoch cannot be a pass over a data set without"):
-            self.order([3, 3, 3], sampling="phases", phases=[{"datasets": ["c"], "passes": 1, "of": "b"}])
+            self.order(
+                [3, 3, 3], sampling="phases", phases=[{"sampling": "shares", "shares": {"c": 1}, "passes": 1, "of": "b"}]
+            )
 
     def test_an_epoch_by_who_does_not_last(self):
         with pytest.raises(RecipeError, match=r"mixture.epoch: an epoch cannot be a pass over a data set without a share"):

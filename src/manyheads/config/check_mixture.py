@@ -29,6 +29,10 @@ def check_mixture(mixture: MixtureSpec, names: Sequence[str]) -> Iterator[Findin
     for i, phase in enumerate(mixture.phases if mixture.sampling == "phases" else ()):
         yield from _sampling(phase, names, (*at, "phases", i))
         yield from _phase(phase, names, (*at, "phases", i), i + 1 == len(mixture.phases))
+        yield from _outside(phase, names, (*at, "phases", i))
+        if _opening(mixture, i) and phase.sampling == "annealed":
+            rule = "an opening phase comes once, so nothing anneals in it"
+            yield Finding((*at, "phases", i, "sampling"), rule, "annealed", remedy="write `sampling: temperature`")
     yield from _epoch(mixture, names, (*at, "epoch"))
     yield from _rounds(mixture, names, at)
 
@@ -38,21 +42,31 @@ def check_learning(mixture: MixtureSpec, training: TrainingSpec) -> Iterator[Fin
     if mixture.sampling == "pike" and training.accumulate > 1:
         rule = "`sampling: pike` learns from the gradients of steps with one data set"
         yield Finding(("training", "accumulate"), rule, str(training.accumulate), remedy="accumulate: 1")
+    if training.steps is None and training.epochs == 1:
+        for i, phase in enumerate(mixture.phases if mixture.sampling == "phases" else ()):
+            if phase.sampling == "annealed" and not _opening(mixture, i):
+                rule = "the phases come once in a run of one epoch, so nothing anneals in them"
+                remedy = "write `sampling: temperature`, or give the run more epochs"
+                yield Finding(("mixture", "phases", i, "sampling"), rule, "annealed", remedy=remedy)
 
 
 def settled(mixture: MixtureSpec, training: TrainingSpec) -> MixtureSpec:
     """The mixture whose samplings that reckon with a number of epochs have that of `training`, unless they say another.
 
-    A run of so many `steps` has no such number.
+    A run of so many `steps` has no such number. An opening phase comes in one epoch alone.
     """
-    if training.steps is not None:
-        return mixture
-    phases = [_with_epochs(phase, training.epochs) for phase in mixture.phases]
-    return _with_epochs(mixture.model_copy(update={"phases": phases}), training.epochs)
+    epochs = training.epochs if training.steps is None else None
+    phases = [_with_epochs(phase, 1 if _opening(mixture, i) else epochs) for i, phase in enumerate(mixture.phases)]
+    return _with_epochs(mixture.model_copy(update={"phases": phases}), epochs)
 
 
-def _with_epochs(spec: Spec, epochs: int) -> Spec:
+def _with_epochs(spec: Spec, epochs: int | None) -> Spec:
     return spec.model_copy(update={"over": epochs}) if spec.sampling in _BY_EPOCHS and spec.over is None else spec
+
+
+def _opening(mixture: MixtureSpec, i: int) -> bool:
+    """This phase comes once, before one that lasts."""
+    return i + 1 < len(mixture.phases) and mixture.phases[-1].lasts
 
 
 def _sampling(spec: SamplingSpec, names: Sequence[str], at: KeyPath) -> Iterator[Finding]:
@@ -74,14 +88,33 @@ def _sampling(spec: SamplingSpec, names: Sequence[str], at: KeyPath) -> Iterator
 
 
 def _unknown(spec: SamplingSpec, names: Sequence[str], at: KeyPath) -> Iterator[Finding]:
-    keys: list[KeyPath] = [("shares", name) for name in spec.shares]
-    keys += [("tables", i, name) for i, table in enumerate(spec.tables) for name in table]
-    keys += [("turns", name) for name in spec.turns]
-    wanted = [((*at, *key), str(key[-1]), True) for key in keys]
+    wanted = [((*at, *key), str(key[-1]), True) for key in _named(spec)]
     wanted += [((*at, "main"), spec.main, False)] if spec.main is not None else []
     for path, name, at_key in wanted:
         if name not in names:
             yield absent(path, "no data set has this name", name, names, at_key)
+
+
+def _named(spec: SamplingSpec) -> list[KeyPath]:
+    """Keys of options that are names of data sets."""
+    keys: list[KeyPath] = [("shares", name) for name in spec.shares]
+    keys += [("tables", i, name) for i, table in enumerate(spec.tables) for name in table]
+    return [*keys, *(("turns", name) for name in spec.turns)]
+
+
+def _outside(phase: PhaseSpec, names: Sequence[str], at: KeyPath) -> Iterator[Finding]:
+    """Names that the phase's `datasets` leave out, and those that stand there twice."""
+    for i, name in enumerate(phase.datasets):
+        if name in phase.datasets[:i]:
+            yield Finding((*at, "datasets", i), "the data set is named twice", name)
+    if not phase.datasets:
+        return
+    known = set(names) - set(phase.datasets)
+    for key in _named(phase):
+        if key[-1] in known and key[0] in SAMPLING_KEYS[phase.sampling]:
+            yield Finding((*at, *key), "the data set is not one of the phase's", str(key[-1]), at="key")
+    if phase.of in known and phase.passes is not None:
+        yield Finding((*at, "of"), "the data set whose passes are counted is not one of the phase's", phase.of)
 
 
 def _options(spec: SamplingSpec, at: KeyPath) -> Iterator[Finding]:
@@ -151,3 +184,19 @@ def _rounds(mixture: MixtureSpec, names: Sequence[str], at: KeyPath) -> Iterator
     elif width == "all" and mixture.sampling not in TOGETHER:
         rule = f"a round of all data sets and `{mixture.sampling}` exclude each other"
         yield Finding((*at, "sampling"), rule, mixture.sampling, remedy="tasks_per_step: 1")
+    elif width == "all":
+        yield from _void(mixture, at)
+
+
+def _void(mixture: MixtureSpec, at: KeyPath) -> Iterator[Finding]:
+    """Options that change nothing in rounds of all data sets."""
+    keys, remedy = SAMPLING_KEYS[mixture.sampling], "take it out, or write `tasks_per_step: 1`"
+    if "temperature" in keys and mixture.temperature != 1:
+        rule = "`temperature` has no effect with `tasks_per_step: all`"
+        yield Finding((*at, "temperature"), rule, f"{mixture.temperature:g}", remedy=remedy, at="key")
+    if "turns" in keys and mixture.turns:
+        yield Finding((*at, "turns"), "`turns` has no effect with `tasks_per_step: all`", remedy=remedy, at="key")
+    if "shares" in keys and len(set(mixture.shares.values()) - {0}) > 1:
+        rule = "shares have no effect with `tasks_per_step: all`, which takes one batch of each"
+        remedy = "give all that take part the same share, or write `tasks_per_step: 1`"
+        yield Finding((*at, "shares"), rule, remedy=remedy, at="key")
