@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 import manyheads as mh
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.selection import AnchorSpec
+from manyheads.config.spec.tasks import ClassificationTask
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.train.anchor import Anchor
@@ -51,13 +52,18 @@ def data() -> dict[str, mh.TensorDataset]:
 
 
 def walking(
-    model: mh.Model, anchor: Anchor | None, state: State | None = None, optimizer: Optimizer | None = None, count: int = 99
+    model: mh.Model,
+    anchor: Anchor | None,
+    state: State | None = None,
+    optimizer: Optimizer | None = None,
+    count: int = 99,
+    spec: TrainingSpec = SPEC,
 ) -> Iterator[Progress]:
     sets = data()
-    stream = Stream({n: d.lengths for n, d in sets.items()}, MixtureSpec(sampling="sequential"), SPEC.batch, 5)
+    stream = Stream({n: d.lengths for n, d in sets.items()}, MixtureSpec(sampling="sequential"), spec.batch, 5)
     state = state or State(Position.start(stream.names))
-    optimizer = optimizer or make_optimizer(model, SPEC.optimizer)
-    return islice(train(model, sets, stream, optimizer, SPEC, state=state, engine=Engine(SPEC), seed=5, anchor=anchor), count)
+    optimizer = optimizer or make_optimizer(model, spec.optimizer)
+    return islice(train(model, sets, stream, optimizer, spec, state=state, engine=Engine(spec), seed=5, anchor=anchor), count)
 
 
 def steps(
@@ -129,9 +135,33 @@ def test_ewc_weighs_each_parameter_by_its_squared_gradients() -> None:
     with torch.no_grad():
         model.pool["trunk"][0].weight.add_(1.0)
     assert anchor.penalty() == pytest.approx(24 * mean / 2)
-    anchor.pull(0.1)
+    anchor.pull(dict.fromkeys(model.parameters(), 0.1))
     moved = model.pool["trunk"][0].weight.detach() - anchor.at["trunk.0.weight"]
     torch.testing.assert_close(moved, torch.full((6, 4), 1 / (1 + 0.1 * mean)))
+
+
+def test_each_parameter_is_pulled_with_its_own_rate() -> None:
+    """The rate of a head, which may be a thousand times higher, is no matter of what is shared."""
+    moved = []
+    for strength in (1e-12, 30.0):
+        model = build()
+        heads = {"two": ClassificationTask.model_validate({"type": "classification", "path": ["trunk", "two"], "lr": 5.0})}
+        optimizer = make_optimizer(model, SPEC.optimizer, tasks=heads)
+        assert sorted({group["lr"] for group in optimizer.param_groups}) == [0.05, 5.0]
+        anchor = anchored(model, "successive", strength)
+        steps(model, anchor, optimizer=optimizer, count=5)  # the first of the second pass begins at the anchor
+        moved.append(weights(model)["pool.trunk.0.weight"] - anchor.at["trunk.0.weight"])
+    torch.testing.assert_close(moved[1], moved[0] / (1 + 0.05 * 2 * 30.0), rtol=1e-3, atol=1e-6)
+
+
+def test_the_fisher_information_is_that_of_gradients_before_a_clip() -> None:
+    found = []
+    for limits in ({"clip": 1e-3}, {"clip": None, "clip_value": 1e-3}, {"clip": None}):
+        model = build()
+        anchor = anchored(model, "ewc", 1.0)
+        list(walking(model, anchor, count=1, spec=SPEC.model_copy(update=limits)))
+        found.append(anchor.squares)
+    assert all(torch.equal(found[i][n], square) and square.any() for i in (0, 1) for n, square in found[2].items())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,7 +21,7 @@ from manyheads.model import Model
 
 
 class Anchor:
-    """The anchor of a run. `see` takes in the gradients of a step before it is taken, `pull` acts after it."""
+    """The anchor of a run. `see` takes in the gradients of a step as they are before a clip, `pull` acts after it."""
 
     def __init__(self, spec: AnchorSpec, model: Model) -> None:
         shared = model.graph.shared()
@@ -48,13 +48,13 @@ class Anchor:
                     self.squares[name] = self.squares[name] + square if name in self.squares else square
 
     @torch.no_grad()
-    def pull(self, rate: float) -> None:
-        """Draw the parameters towards the anchor; `rate` is the step's learning rate."""
+    def pull(self, rates: Mapping[Tensor, float]) -> None:
+        """Draw the parameters towards the anchor, each with its own learning rate; one that has none stands still."""
         for name, at in self.at.items():
             parameter = self.parameters[name]
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or parameter not in rates:
                 continue
-            force = rate * self._stiffness(name, at)
+            force = rates[parameter] * self._stiffness(name, at)
             parameter.copy_((parameter + force * at) / (1 + force))
 
     def penalty(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import nn, optim
+from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from manyheads.config.spec.modules import ModuleBase, PretrainedModule
@@ -63,6 +63,11 @@ def set_rate(optimizer: Optimizer, share: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * share
     return float(max(group["lr"] for group in optimizer.param_groups))
+
+
+def rates_of(optimizer: Optimizer) -> dict[Tensor, float]:
+    """The learning rate that each parameter has now."""
+    return {parameter: float(group["lr"]) for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def _peak(group: Group, spec: OptimizerSpec, modules: Mapping[str, ModuleBase], tasks: Mapping[str, TaskBase]) -> float:

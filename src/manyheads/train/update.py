@@ -26,7 +26,7 @@ from manyheads.train.anchor import Anchor
 from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing
 from manyheads.train.layout import balancer_of, trunk_of
-from manyheads.train.optim import set_rate
+from manyheads.train.optim import rates_of, set_rate
 from manyheads.train.schedule import factor
 from manyheads.train.state import Progress, State
 from manyheads.types import Batch
@@ -99,12 +99,12 @@ class Update:
         with self._memory(load, state.step + 1):
             losses = self._backward(load, state)
         self.engine.sum_gradients(self.parameters)
-        norm = clip(self.parameters, self.spec.clip, self.spec.clip_value)
+        norm = norm_of(self.parameters)
         skipped = not math.isfinite(norm)
         look = None if skipped else self.balancer.look
         conflicts = self.balancer.conflicts.see(look) if look is not None else []
         if not skipped:
-            self._take(load, losses, rate)
+            self._take(load, losses, norm)
             state.balance = self.balancer.to_json()
         self.optimizer.zero_grad(set_to_none=True)
         epoch, state.position = state.position.epoch, position
@@ -121,7 +121,7 @@ class Update:
             batches=dict(load.batches),
             tokens=dict(load.tokens),
             rate=rate,
-            norm=norm,
+            norm=float(norm),
             epoch_end=position.epoch > epoch or state.step == self.steps,
             skipped=skipped,
             gramians=look,
@@ -195,13 +195,14 @@ class Update:
                 raise NumericsError(Problem(rule, remedy=f"the step was not taken; {_LOWER}"))
         return means
 
-    def _take(self, load: Load, losses: Mapping[str, float], rate: float) -> None:
+    def _take(self, load: Load, losses: Mapping[str, float], norm: Tensor) -> None:
         """The step itself, and what is learned from it."""
         if self.anchor is not None:
             self.anchor.see(load.rows)
+        clip(self.parameters, norm, self.spec.clip, self.spec.clip_value)
         self.optimizer.step()
         if self.anchor is not None:
-            self.anchor.pull(rate)
+            self.anchor.pull(rates_of(self.optimizer))
         self.balancer.learn(losses, {task: load.share(task) for task in load.learning})
 
     def _count_bad(self, skipped: bool, number: int) -> None:
@@ -223,18 +224,19 @@ class Update:
             raise ResourceError(Problem(rule, remedy=remedy)) from error
 
 
-def clip(parameters: Sequence[Parameter], limit: float | None, value: float | None) -> float:
-    """The norm of the whole gradient, whose elements are then cut to `value` and which is scaled down to `limit`."""
+def norm_of(parameters: Sequence[Parameter]) -> Tensor:
+    """The norm of the whole gradient."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return 0.0
-    norm = whole = torch.nn.utils.get_total_norm(gradients)
-    if value is not None and math.isfinite(whole):  # a cut would hide what is not finite
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+
+
+def clip(parameters: Sequence[Parameter], norm: Tensor, limit: float | None, value: float | None) -> None:
+    """Cut a gradient of this finite norm to `value`, element by element, and scale it down to `limit`."""
+    if value is not None:
         torch.nn.utils.clip_grad_value_(parameters, value)
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = norm_of(parameters)
     if limit is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-    return float(whole)
 
 
 def _told(data: Dataset, rows: Sequence[int]) -> str:
