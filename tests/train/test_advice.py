@@ -158,6 +158,39 @@ def test_an_anchor_holds_only_where_data_sets_come_one_after_the_other(recipe: P
     assert [re.match(r"training\.anchor: it has hardly any effect in `(.*)`, since", text)[1] for text in found] == told
 
 
+UPGRAD, COSINES = "balance.aggregation.type=upgrad", "balance.cosines_every=2"
+
+
+def test_tasks_that_never_meet_in_a_step(recipe: Path) -> None:
+    assert advice(recipe, UPGRAD, COSINES) == (
+        "balance.aggregation: no step has two tasks with labels, so `upgrad` never acts; set mixture.tasks_per_step",
+        "balance.cosines_every: no step that it looks at has two tasks with labels, so no cosine is recorded; "
+        "set mixture.tasks_per_step",
+    )
+
+
+@pytest.mark.parametrize("settings", [["mixture.tasks_per_step=all"], ["mixture.tasks_per_step=2"], ["training.accumulate=4"]])
+def test_tasks_that_meet_in_a_step(recipe: Path, settings: list[str]) -> None:
+    assert advice(recipe, UPGRAD, COSINES, *settings) == ()
+
+
+def test_a_step_of_one_data_set_drawn_twice_and_tasks_of_weight_0_are_no_meeting(recipe: Path) -> None:
+    draws = ["mixture={sampling: sequential, tasks_per_step: 2}", "training.steps=1"]
+    assert [text.partition(":")[0] for text in advice(recipe, UPGRAD, *draws)][-1] == "balance.aggregation"
+    alone = advice(recipe, COSINES, "mixture.tasks_per_step=all", "tasks.mood.weight=0", "tasks.names.weight=0")
+    assert [text.partition(":")[0] for text in alone] == ["balance.cosines_every"]
+
+
+def test_dwa_in_a_run_of_two_epochs(recipe: Path) -> None:
+    [text] = advice(recipe, "balance.weighting.type=dwa")
+    assert text.startswith("balance.weighting: `dwa` does nothing before the third epoch, and no step begins there")
+    assert advice(recipe, "balance.weighting.type=dwa", "training.epochs=3") == ()
+    assert advice(recipe, "balance.weighting.type=dwa", "mixture.epoch=2", "training.steps=5") == ()
+    assert (
+        len(advice(recipe, "balance.weighting.type=dwa", "mixture.epoch=2", "training.steps=4", "mixture.sampling=uniform")) > 0
+    )
+
+
 def test_an_anchor_of_one_data_set(recipe: Path) -> None:
     recipe.write_text(re.sub(r"  likeness:.*?\n(?=training)", "", recipe.read_text(), flags=re.DOTALL))
     assert advice(recipe, ANCHOR) == ("training.anchor: it has no effect, since one data set has none before it",)
@@ -191,7 +224,7 @@ def test_a_warm_up_that_outlasts_the_run_and_a_selection_without_rows(recipe: Pa
 
 def test_a_patience_that_nothing_can_spend(recipe: Path) -> None:
     without_dev(recipe, "names")
-    assert advice(recipe, "tasks.names.patience=1", "tasks.mood.patience=1")[1:] == (
+    assert advice(recipe, "training.epochs=5", "tasks.names.patience=1", "tasks.mood.patience=1")[1:] == (
         "tasks.names.patience: it has no effect, since the task has no labelled dev rows",
     )
     for task in ("mood", "likeness"):
@@ -201,3 +234,46 @@ def test_a_patience_that_nothing_can_spend(recipe: Path) -> None:
         "tasks.mood.patience",
         "training.patience",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["training.evaluate_every=99", "training.patience=1"], {"training.patience": (1, 1)}),
+        (["training.evaluate_every=2", "training.patience=2", "tasks.mood.patience=1"], {"training.patience": (2, 3)}),
+        (["training.evaluate_every=2", "training.plateau.patience=9"], {"training.plateau.patience": (9, 3)}),
+        (["training.evaluate_every=2", "tasks.mood.patience=3", "training.stop=votes"], {"tasks.mood.patience": (3, 3)}),
+        (["training.evaluate_every=2", "training.patience=2", "training.evaluate_first=true"], {}),
+        (["training.evaluate_every=2", "training.patience=1", "training.plateau.patience=1"], {}),
+    ],
+)
+def test_a_patience_that_outlasts_the_evaluations(recipe: Path, settings: list[str], told: dict[str, tuple[int, int]]) -> None:
+    waits = "it has no effect, for it waits for {} evaluations after the first, and the run has {}, the last at its end"
+    expected = tuple(f"{key}: {waits.format(*numbers)}" for key, numbers in told.items())
+    assert advice(recipe, "training.steps=6", *settings) == expected
+
+
+def test_a_cross_table_lacks_tasks_without_dev_rows(recipe: Path) -> None:
+    assert advice(recipe, "training.cross_table=true") == ()
+    without_dev(recipe, "names")
+    assert advice(recipe, "training.cross_table=true")[1:] == (
+        "training.cross_table: it has no scores with the best weights of 'names', for want of labelled dev rows",
+    )
+    for task in ("mood", "likeness"):
+        without_dev(recipe, task)
+    assert advice(recipe, "training.cross_table=true")[1:] == (
+        "training.cross_table: it has no effect, since no task has labelled dev rows",
+    )
+
+
+def test_a_bandit_learns_from_dev_rows(recipe: Path) -> None:
+    bandit = ("mixture.sampling=bandit", "mixture.temperature=0.1", "mixture.rate=0.5")
+    assert advice(recipe, *bandit) == ()
+    without_dev(recipe, "names")
+    assert [text for text in advice(recipe, *bandit) if "bandit" in text] == [
+        "names: no labelled dev rows, so `bandit` never sees it fall back and gives it a low share"
+    ]
+    for task in ("mood", "likeness"):
+        without_dev(recipe, task)
+    with pytest.raises(RecipeError, match=r"mixture\.sampling.*no data set has labelled ones"):
+        advice(recipe, *bandit)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
-from manyheads.train.due import Due
+from manyheads.train.due import Due, evaluations_in
 from manyheads.train.loop import rounds_in
 from manyheads.train.state import Progress
 
@@ -39,7 +39,7 @@ def walk(spec: TrainingSpec, stream: Stream, cuts: tuple[int, ...] = ()) -> list
         epoch = position.epoch
         *_, (_, position) = islice(rounds, min(spec.accumulate, total - (step - 1) * spec.accumulate))
         ended = position.epoch > epoch or step == steps
-        if due.evaluation(Progress(step, steps, epoch, {}, {}, {}, {}, {}, 0.1, 1.0, ended, False), position):
+        if due.evaluation(Progress(step, steps, epoch, {}, {}, {}, {}, {}, 0.1, 1.0, ended, step == steps, False), position):
             found.append((step, position))
         if step in cuts:
             rounds, due = stream.rounds(position), Due(spec, stream, position)
@@ -119,3 +119,22 @@ def test_checkpoints_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     assert due.checkpoint(2)
     due.saved = now
     assert not due.checkpoint(3)
+
+
+@given(
+    st.none() | st.integers(1, 9) | st.sampled_from([0.07, 0.1, 0.3, 0.5, 0.7, 0.9]),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.integers(1, 2),
+    st.integers(1, 4),
+    st.none() | st.integers(1, 30),
+    st.booleans(),
+)
+def test_evaluations_are_counted_without_a_run(
+    every: float | None, rows: int, others: int, width: int, accumulate: int, steps: int | None, first: bool
+) -> None:
+    spec = spec_of(evaluate_every=every, accumulate=accumulate, steps=steps, evaluate_first=first)
+    stream = stream_of(rows, spec, others, width if others else 1)
+    number = first + len(walk(spec, stream))
+    assert evaluations_in(stream, spec, 999) == number
+    assert evaluations_in(stream, spec, 3) == min(number, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -94,13 +95,25 @@ class Stream:
         epoch, taken, cursors = position.epoch, position.draw, dict(position.cursors)
         while not set(retired).issuperset((course := self._course(epoch, memory)).names):
             order, width = course.order(), course.width
-            for start in range(taken, len(order), width):
+            end = self._end(order, retired)
+            for start in range(taken, end, width):
                 chosen = [self.names[i] for i in order[start : start + width]]
                 draws = [self._draw(name, cursors) for name in chosen if name not in retired]
                 stop = start + width
                 if draws:
-                    yield draws, Position(*((epoch, stop) if stop < len(order) else (epoch + 1, 0)), dict(cursors))
+                    yield draws, Position(*((epoch, stop) if stop < end else (epoch + 1, 0)), dict(cursors))
             epoch, taken = epoch + 1, 0
+
+    def past(self, position: Position, retired: Collection[str], memory: Mapping[str, Any]) -> Position:
+        """The next epoch where `position` has nothing behind it in its own but draws of retired data sets."""
+        if position.draw < self._end(self._course(position.epoch, memory).order(), retired) or not position.draw:
+            return position
+        return Position(position.epoch + 1, 0, position.cursors)
+
+    def _end(self, order: np.ndarray, retired: Collection[str]) -> int:
+        """Where the last draw ends that is of no retired data set."""
+        kept = np.flatnonzero(~np.isin(order, [self.names.index(name) for name in retired])) if retired else [len(order) - 1]
+        return int(kept[-1]) + 1 if len(kept) else 0
 
     def rounds_in(self, epoch: int) -> int:
         """Rounds of one epoch of the mixture."""
@@ -109,6 +122,11 @@ class Stream:
     def passed(self, position: Position) -> Fraction:
         """The share of its epoch's draws that lies behind a position."""
         return Fraction(position.draw, self._course(position.epoch, None).draws) if position.draw else Fraction(0)
+
+    def rounds_to(self, epoch: int, share: Fraction) -> int:
+        """Rounds of an epoch until that share of its draws lies behind, as `passed` counts it."""
+        course = self._course(epoch, None)
+        return min(self.rounds_in(epoch), math.ceil(share * course.draws / course.width))
 
     @property
     def learns(self) -> bool:

@@ -14,6 +14,7 @@ from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import Problem, RecipeError, listed, nearest, shown
 from manyheads.metrics import METRICS
+from manyheads.train.due import evaluations_in
 from manyheads.train.loop import rounds_in, steps_in
 
 _SHOWN = 5  # groups of like labels that are told of a task
@@ -23,11 +24,11 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
     """Sentences for warnings.
 
     RecipeError where `training.select` names a task that has no dev rows to select by, or a score that it does not report,
-    or the warm-up outlasts the run.
+    or the mixture learns from dev rows and there are none, or the warm-up outlasts the run.
     """
     steps = steps_in(stream, recipe.training)
     with assembly.loaded.placed():
-        if wrong := [*_undecided(recipe, assembly), *long_warmup(recipe.training.schedule, steps)]:
+        if wrong := [*_undecided(recipe, assembly), *_unlearned(recipe, assembly, stream), *long_warmup(recipe.training.schedule, steps)]:
             raise RecipeError(*wrong)
     told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
     for name, cut in assembly.cut.items():
@@ -35,8 +36,9 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
             share = cut / max(assembly.rows[name]["train"], 1)
             told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
-    told += [*_late(recipe, steps), *_adrift(recipe, stream)]
-    return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly))
+    told += [*_alone(recipe, assembly, stream), *_early(recipe, stream)]
+    told += [*_late(recipe, steps), *_unspent(recipe, assembly, stream), *_adrift(recipe, stream)]
+    return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly), *_ungapped(recipe, assembly, stream))
 
 
 def long_warmup(schedule: ScheduleSpec, steps: int) -> list[Problem]:
@@ -70,6 +72,40 @@ def _untrained(recipe: Recipe, stream: Stream) -> list[str]:
     return list(waiting)
 
 
+def _alone(recipe: Recipe, assembly: Assembly, stream: Stream) -> list[str]:
+    """What compares the tasks of a step, in a run that never puts two into one; looks no further than the first such step."""
+    kind, every, accumulate = recipe.balance.aggregation.type, recipe.balance.cosines_every, recipe.training.accumulate
+    waiting = (
+        {"balance.aggregation": (1, f"no step has two tasks with labels, so `{kind}` never acts")} if kind != "sum" else {}
+    )
+    if every is not None:
+        waiting["balance.cosines_every"] = (
+            every,
+            "no step that it looks at has two tasks with labels, so no cosine is recorded",
+        )
+    learning = {name: [t for t in data.tasks if recipe.tasks[t].weight] for name, data in assembly.train.items()}
+    if not (recipe.mixture.tasks_per_step == accumulate == 1 and all(len(tasks) < 2 for tasks in learning.values())):
+        rounds = islice(stream.rounds(Position.start(stream.names)), rounds_in(stream, recipe.training))
+        steps = iter(lambda: [draw for draws, _ in islice(rounds, accumulate) for draw in draws], [])
+        for number, draws in enumerate(steps if waiting else ()):
+            together = {t for d in draws for t in learning[d.dataset] if assembly.train[d.dataset].items(t)[d.rows].any()}
+            if len(together) > 1:
+                waiting = {key: value for key, value in waiting.items() if number % value[0]}
+            if not waiting:
+                break
+    where = "" if len(stream.names) == 1 else "; set mixture.tasks_per_step"
+    return [f"{key}: {why}{where}" for key, (_, why) in waiting.items()]
+
+
+def _early(recipe: Recipe, stream: Stream) -> list[str]:
+    """A weighting that compares two epochs, in a run that ends with the second."""
+    before = stream.rounds_in(0) + stream.rounds_in(1)
+    last = (steps_in(stream, recipe.training) - 1) * recipe.training.accumulate  # rounds before the last step
+    if recipe.balance.weighting.type != "dwa" or last >= before:
+        return []
+    return ["balance.weighting: `dwa` does nothing before the third epoch, and no step begins there; give the run more epochs"]
+
+
 def _late(recipe: Recipe, steps: int) -> list[str]:
     """Steps that a recipe names and the run does not reach."""
     after = f"and the run ends after {steps} steps"
@@ -84,6 +120,20 @@ def _late(recipe: Recipe, steps: int) -> list[str]:
         late = [at for at in schedule.milestones if at >= steps]
         told += [f"training.schedule.milestones: the rate is to drop at step {at:g}, {after}" for at in late]
     return told
+
+
+def _unspent(recipe: Recipe, assembly: Assembly, stream: Stream) -> list[str]:
+    """Waits for a better score that outlast the evaluations of the run; those that nothing judges are told elsewhere."""
+    training, without = recipe.training, _without_dev(recipe, assembly)
+    if len(without) == len(recipe.tasks):
+        return []
+    waits = {f"tasks.{name}.patience": task.patience for name, task in recipe.tasks.items() if name not in without}
+    waits["training.patience"] = training.patience
+    waits["training.plateau.patience"] = training.plateau.patience if training.plateau else None
+    given = {key: patience for key, patience in waits.items() if patience is not None}
+    number = evaluations_in(stream, training, max(given.values(), default=0) + 2)
+    why = "it has no effect, for it waits for {} evaluations after the first, and the run has {}, the last at its end"
+    return [f"{key}: {why.format(patience, number)}" for key, patience in given.items() if patience + 2 > number]
 
 
 def _adrift(recipe: Recipe, stream: Stream) -> list[str]:
@@ -113,6 +163,26 @@ def _without_dev(recipe: Recipe, assembly: Assembly) -> list[str]:
     return [task for task in recipe.tasks if task not in judged]
 
 
+def _scoreless(assembly: Assembly, stream: Stream) -> list[str]:
+    """Data sets of the mixture that have no labelled dev rows."""
+    judged = {name for name, data in assembly.dev.items() if any(data.items(t).any() for t in data.tasks)}
+    return [name for name in stream.names if name not in judged]
+
+
+def _unlearned(recipe: Recipe, assembly: Assembly, stream: Stream) -> list[Problem]:
+    """A bandit that no data set gives scores."""
+    if recipe.mixture.sampling != "bandit" or len(_scoreless(assembly, stream)) < len(stream.names):
+        return []
+    rule = "`bandit` learns from scores on dev rows, and no data set has labelled ones"
+    return [Problem(rule, "mixture.sampling", "bandit", remedy="give them `dev` files or `split: {dev: 0.1}`")]
+
+
+def _ungapped(recipe: Recipe, assembly: Assembly, stream: Stream) -> list[str]:
+    """Data sets of which a bandit learns nothing."""
+    without = _scoreless(assembly, stream) if recipe.mixture.sampling == "bandit" else []
+    return [f"{name}: no labelled dev rows, so `bandit` never sees it fall back and gives it a low share" for name in without]
+
+
 def _undecided(recipe: Recipe, assembly: Assembly) -> list[Problem]:
     """Criteria that nothing judges: tasks without dev rows, scores that a task does not report."""
     problems, without = [], _without_dev(recipe, assembly)
@@ -135,9 +205,14 @@ def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:
     """Tasks that have no say in which step is the best, and what they then have in vain."""
     without = _without_dev(recipe, assembly)
     idle = [f"tasks.{t}.patience" for t in without if recipe.tasks[t].patience is not None]
+    table = recipe.training.cross_table
     if len(without) < len(recipe.tasks):
         told = [f"{task}: no labelled dev rows, so it has no say in which step is the best" for task in without]
+        if table and without:
+            lack = f"it has no scores with the best weights of {listed(without)}, for want of labelled dev rows"
+            told.append(f"training.cross_table: {lack}")
         return [*told, *(f"{key}: it has no effect, since the task has no labelled dev rows" for key in idle)]
     idle += [f"training.{key}" for key in ("patience", "plateau") if getattr(recipe.training, key) is not None]
+    idle += ["training.cross_table"] * table
     told = ["no task has labelled dev rows: nothing chooses the best step, and the last one is kept"]
     return [*told, *(f"{key}: it has no effect, since no task has labelled dev rows" for key in idle)]

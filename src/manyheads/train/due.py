@@ -8,7 +8,27 @@ from fractions import Fraction
 
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
+from manyheads.train.loop import rounds_in, steps_in
 from manyheads.train.state import Progress
+
+
+def evaluations_in(stream: Stream, spec: TrainingSpec, enough: int) -> int:
+    """Evaluations of a whole run, the one before its first step included; counts no further than `enough`."""
+    steps, total, every = steps_in(stream, spec), rounds_in(stream, spec), spec.evaluate_every
+    first = int(spec.evaluate_first)
+    if isinstance(every, int):
+        return min(first + math.ceil(steps / every), enough)
+    share = Fraction(1) if every is None else Fraction(repr(every))
+    found, epoch, before, passed = {steps}, 0, 0, share  # there always is one after the last step
+    while first + len(found) < enough:
+        while passed > epoch + 1:
+            epoch, before = epoch + 1, before + stream.rounds_in(epoch)
+        rounds = before + stream.rounds_to(epoch, passed - epoch)
+        if rounds > total:
+            break
+        found.add(math.ceil(rounds / spec.accumulate))
+        passed += share
+    return min(first + len(found), enough)
 
 
 class Due:
@@ -25,7 +45,7 @@ class Due:
         A share of an epoch is due in the step that completes its rounds. After the last step they always are, unless whole
         epochs are waited for, of which the run's end is one.
         """
-        every, last = self.spec.evaluate_every, progress.step == progress.steps
+        every, last = self.spec.evaluate_every, progress.last
         if every is None:
             return progress.epoch_end
         if isinstance(every, int):
