@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -209,7 +210,8 @@ class _Session:
         if self.plateau:
             self.plateau.restore(found.state["plateau"])
         self.finished, self.why = found.state["finished"], found.state["why"]
-        if self.why == "patience" and not self._is_spent() and self.state.step < self.steps:  # it has more of it now
+        spent = self._is_spent() or self.state.is_through(self.spec, self.steps)
+        if self.why == "patience" and not spent:  # it has more of it now
             self.finished, self.why = False, "steps"
         self.journal_lines, self.changes = found.state["journal"], tuple(found.state["changes"])
 
@@ -235,7 +237,7 @@ class _Session:
                 yield event
                 yield from self._retire(progress.step)
                 yield from self._drop(progress.step, WHOLE in better)
-            last = progress.step == progress.steps
+            last = progress.last
             if self._is_spent():
                 self.why, last = "patience", True
             if self.engine.any(stop.requested is not None):
@@ -245,6 +247,7 @@ class _Session:
                 due.saved = time.monotonic()
             if last:
                 return
+        yield self._try_to_save(self.state.step)  # a data set has left, and with it all that the last epoch still had
 
     def _begin(self) -> Iterator[Event]:
         """Scores before the first step; they are the best so far, and kept as such."""
@@ -308,8 +311,8 @@ class _Session:
         return self.follow.stop(self.spec.patience) or len(self.state.retired) == len(self.assembly.train)
 
     def _drop(self, step: int, better: bool) -> Iterator[Dropped]:
-        """Lower rates on a plateau, from the best weights if the recipe says so."""
-        if self.plateau is None or not self.plateau.see(better):
+        """Lower rates on a plateau, from the best weights if the recipe says so; an undefined selection does not count."""
+        if self.plateau is None or math.isnan(self.follow.value) or not self.plateau.see(better):
             return
         self.state.scale, best = self.plateau.scale, self.follow.best.get(WHOLE)
         if not self.plateau.spec.reload or best is None or best.value is None:
@@ -357,7 +360,7 @@ class _Session:
             "journal": self.journal.lines,
             "fingerprint": self.fingerprint,
             "changes": list(self.changes),
-            "finished": self.why != "steps" or self.state.step == self.steps,
+            "finished": self.why != "steps" or self.state.is_through(self.spec, self.steps),
             "why": self.why,
         }
 

@@ -33,7 +33,7 @@ def step_of(
     losses: dict[str, float], batches: dict[str, int], rows: dict[str, int], tokens: dict[str, int], norm: float = 1.0
 ) -> Progress:
     items = dict.fromkeys(losses, 2)
-    return Progress(1, 9, 0, losses, items, rows, batches, tokens, 0.1, norm, False, False)
+    return Progress(1, 9, 0, losses, items, rows, batches, tokens, 0.1, norm, False, False, False)
 
 
 def ledger_of() -> Ledger:

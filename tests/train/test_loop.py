@@ -420,6 +420,23 @@ def test_a_data_set_that_retires_gives_no_more_batches() -> None:
     assert seen[5:] == [{"b"}] * 7
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("more", [{}, {"steps": 30}])
+def test_a_run_of_epochs_ends_with_them_also_when_a_data_set_has_left(accumulate: int, more: dict[str, int]) -> None:
+    data, spec = data_of("a", "b"), spec_of(epochs=3, accumulate=accumulate, **more)
+    stream = Stream({n: d.lengths for n, d in data.items()}, MixtureSpec(), spec.batch, 9)
+    model = model_of("a", "b")
+    state, optimizer = State(Position.start(list(data))), make_optimizer(model, spec.optimizer)
+    rows, last = 0, []
+    for progress in train(model, data, stream, optimizer, spec, state=state, engine=Engine(spec), seed=9):
+        rows += progress.rows.get("b", 0)
+        last.append(progress.last)
+        state.retired = ("a",)
+    assert last == [False] * (len(last) - 1) + [True]
+    assert (len(last) if more else rows) == (30 if more else 3 * len(data["b"]))
+    assert next(train(model, data, stream, optimizer, spec, state=state, engine=Engine(spec), seed=9), None) is None
+
+
 def test_a_number_a_row_and_frozen_parts() -> None:
     torch.manual_seed(0)
     trunk = nn.Linear(4, 8).requires_grad_(False)

@@ -106,6 +106,15 @@ def test_rates_drop_when_nothing_gets_better(recipe: Path) -> None:
     assert scale < 1
 
 
+def test_an_undefined_selection_is_no_evaluation_without_gain(recipe: Path) -> None:
+    row = '{"one": "a cat", "two": "the dog", "score": 1}\n'
+    (recipe.parent / "dev.jsonl").write_text(row * 3)  # all alike: their correlation with anything is undefined
+    recipe.write_text(recipe.read_text().replace("label: score, split: {dev: 0.2, test: 0.2}", "label: score, dev: dev.jsonl"))
+    told = events(recipe, DROP[0], DROP[2], "training.select=likeness")
+    assert sum("likeness" in e.undefined for e in told if isinstance(e, Evaluated)) > 2
+    assert not any(isinstance(e, Dropped) for e in told)
+
+
 def test_a_drop_goes_back_to_the_best_weights(recipe: Path) -> None:
     overrides = [*DROP, "training.optimizer.lr=0.4", "training.optimizer.name=sgd", OFTEN, "training.checkpoint.keep=99"]
     told = events(recipe, *overrides)

@@ -16,7 +16,9 @@ from manyheads.train.state import Progress
 def progress(step: int, rows: int = 10, norm: float = 1.0, weights: dict[str, float] | None = None) -> Progress:
     """A step of three."""
     losses, counted = dict.fromkeys(weights or {}, 0.5), {"d": rows}
-    return Progress(step, 3, 0, losses, {}, counted, {"d": 1}, {"d": 7 * rows}, 0.1, norm, False, False, weights=weights or {})
+    return Progress(
+        step, 3, 0, losses, {}, counted, {"d": 1}, {"d": 7 * rows}, 0.1, norm, False, step == 3, False, weights=weights or {}
+    )
 
 
 @pytest.fixture

@@ -37,10 +37,15 @@ class Best:
 
 @dataclass(slots=True)
 class Follow:
-    """Follows evaluations on dev rows. `select` says what the best step is chosen by, as `training.select` does."""
+    """Follows evaluations on dev rows.
+
+    select   what the best step is chosen by, as `training.select`
+    value    what it came to at the last evaluation; NaN where it was undefined
+    """
 
     select: str | Sequence[str] = "average"
     best: dict[str, Best] = field(default_factory=dict)
+    value: float = field(default=math.nan, compare=False)
 
     def see(self, records: Sequence[Record], tasks: Mapping[str, Task], step: int) -> list[str]:
         """Names that got better: tasks, and WHOLE when the selection did.
@@ -56,8 +61,8 @@ class Follow:
             if self.best.setdefault(name, Best()).see(sum(values) / len(values), step, METRICS[task.metric].higher):
                 better.append(name)
         chosen = [_value(criterion, records, tasks) for _, criterion in criteria(self.select)]
-        value = sum(chosen) / len(chosen)
-        if not math.isnan(value) and self.best.setdefault(WHOLE, Best()).see(value, step, True):
+        self.value = sum(chosen) / len(chosen)
+        if not math.isnan(self.value) and self.best.setdefault(WHOLE, Best()).see(self.value, step, True):
             better.append(WHOLE)
         return better
 

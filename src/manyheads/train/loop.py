@@ -72,8 +72,8 @@ def train(
     try:
         freezing.apply(state.step)
         update.balance(balance or BalanceSpec(), state)
-        while state.step < update.steps:
-            drawn = list(islice(rounds, min(spec.accumulate, total - state.step * spec.accumulate)))
+        while not state.is_through(spec, update.steps):
+            drawn = _drawn(rounds, min(spec.accumulate, total - state.step * spec.accumulate), spec)
             if not drawn:
                 return  # every task has left
             reach("train.step")
@@ -84,9 +84,20 @@ def train(
             state.mixture = stream.learn(state.mixture, state.position, norms=alone)
             yield progress
             if (state.retired, state.mixture.get("shares")) != followed:  # the reader took a task out, or the mixture learned
+                state.position = stream.past(state.position, state.retired, state.mixture)
                 rounds, followed = _rounds(stream, state)
     finally:
         freezing.release()
+
+
+def _drawn(rounds: Iterator[tuple[list[Draw], Position]], count: int, spec: TrainingSpec) -> list[tuple[list[Draw], Position]]:
+    """The next rounds, at most `count` and none beyond the last epoch."""
+    drawn = []
+    for draws, position in islice(rounds, count):
+        drawn.append((draws, position))
+        if spec.steps is None and position.epoch >= spec.epochs:
+            break
+    return drawn
 
 
 def _rounds(stream: Stream, state: State) -> tuple[Iterator[tuple[list[Draw], Position]], tuple[Any, Any]]:

@@ -33,7 +33,7 @@ class Pace:
         self.tokens += sum(progress.tokens.values())
         self.weights |= progress.weights
         now = time.monotonic()
-        if now - self.since < _EVERY and progress.step < progress.steps:
+        if now - self.since < _EVERY and not progress.last:
             return
         seconds = max(now - self.since, 1e-9)
         line = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from manyheads.balance.backward import Gramians
 from manyheads.balance.conflict import Pair
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position
 
 
@@ -34,6 +35,10 @@ class State:
             "scale": self.scale,
         }
 
+    def is_through(self, spec: TrainingSpec, steps: int) -> bool:
+        """Whether all of the run's `steps` are done, or its epochs, which are shorter once a data set has left."""
+        return self.step >= steps or (spec.steps is None and self.position.epoch >= spec.epochs)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> State:
         position, retired = Position.from_json(data["position"]), tuple(data["retired"])
@@ -49,6 +54,7 @@ class Progress:
     rows       data set to rows, over all processes; `batches` and `tokens` (pieces without padding) likewise
     norm       norm of the whole gradient before clipping
     epoch_end  True when the next step belongs to another epoch
+    last       True when no step comes after it
     skipped    True when the gradient was not finite and the weights were left alone
     gramians   inner products of the tasks' gradients, in steps whose cosines are recorded
     conflicts  pairs of tasks whose gradients have been in conflict for long, told once, with their mean cosine
@@ -66,6 +72,7 @@ class Progress:
     rate: float
     norm: float
     epoch_end: bool
+    last: bool
     skipped: bool
     gramians: Gramians | None = None
     conflicts: Sequence[tuple[Pair, float]] = ()

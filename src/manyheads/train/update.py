@@ -111,6 +111,7 @@ class Update:
         state.step += 1
         state.skipped += skipped
         self._count_bad(skipped, state.step)
+        last = state.is_through(self.spec, self.steps)
         return Progress(
             step=state.step,
             steps=self.steps,
@@ -122,7 +123,8 @@ class Update:
             tokens=dict(load.tokens),
             rate=rate,
             norm=float(norm),
-            epoch_end=position.epoch > epoch or state.step == self.steps,
+            epoch_end=position.epoch > epoch or last,
+            last=last,
             skipped=skipped,
             gramians=look,
             conflicts=conflicts,

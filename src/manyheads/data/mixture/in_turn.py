@@ -13,13 +13,13 @@ from manyheads.seeds import generator
 
 def turns(epoch: Epoch) -> np.ndarray:
     """As many as a data set has batches in its turn."""
-    return np.where(epoch.sizes > 0, [epoch.spec.turns.get(name, 1) for name in epoch.names], 0.0)
+    return np.array([epoch.spec.turns.get(name, 1) for name in epoch.names], dtype=np.float64) * (epoch.sizes > 0)
 
 
 def round_robin(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
     """Turn after turn in the order of the data sets; an epoch, or a phase like one before, goes on where that ended."""
-    cycle = np.repeat(np.arange(len(shares)), shares.astype(np.int64))
-    return cycle[steps(epoch, length) % len(cycle)]
+    cycle: np.ndarray = np.repeat(np.arange(len(shares)), shares.astype(np.int64))
+    return np.take(cycle, steps(epoch, length), mode="wrap")
 
 
 def sequential(epoch: Epoch, shares: np.ndarray, length: int) -> np.ndarray:
