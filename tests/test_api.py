@@ -347,6 +347,22 @@ def test_plain_values_know_the_plug_ins_too(tiny: Path) -> None:
     assert api.recipe_from({"modules": modules, "tasks": {"mood": task}}).recipe.modules["louder"].type == "scale"
 
 
+def test_unknown_metrics_are_told_with_the_recipes_other_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = {"type": "classification", "path": ["encoder"], "data": {"train": "x.csv"}, "metric": "acuracy"}
+    data = {
+        "modules": {"encoder": {"type": "pretrained", "name": "x"}},
+        "tasks": {"a": {**task, "metrics": ["f1_macro", "far"]}},
+    }
+    with pytest.raises(RecipeError) as caught:
+        api.recipe_from({**data, "training": {"clip": -1}})
+    found = {problem.place: problem.nearest for problem in caught.value.problems}
+    assert found == {"training.clip": None, "tasks.a.metric": "accuracy", "tasks.a.metrics.1": None}
+    points = EntryPoints([EntryPoint("far", "not_installed.module:far", "manyheads.metric")])
+    monkeypatch.setattr(api, "entry_points", lambda: points)
+    data["tasks"]["a"]["metric"] = "accuracy"
+    assert api.recipe_from(data).recipe.tasks["a"].metrics == ["f1_macro", "far"]
+
+
 @pytest.mark.usefixtures("own")
 def test_our_own_types_are_no_plug_ins() -> None:
     assert api.plugins() == {"module": {"scale"}, "task": {"cautious"}, "reader": {"shouting"}}

@@ -23,6 +23,7 @@ from manyheads.data.dataset import Dataset
 from manyheads.data.read import READERS
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import DataError, Problem, RecipeError, listed
+from manyheads.metrics import METRICS
 from manyheads.model import Model
 from manyheads.nn.build import MODULES
 from manyheads.task.base import TASKS
@@ -54,15 +55,15 @@ _NAMES = "give each a `name` of its own"
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     """Read a recipe and resolve it; `overrides` are `key.path=value`.
 
-    Knows the types of modules, tasks and file formats that are registered, by a decorator or by an installed package.
-    Raises RecipeError with every mistake.
+    Knows the metrics and the types of modules, tasks and file formats that are registered, by a decorator or by an installed
+    package. Raises RecipeError with every mistake.
     """
-    return config.load_recipe(path, overrides, plugins())
+    return config.load_recipe(path, overrides, _names())
 
 
 def recipe_from(data: Mapping[str, Any]) -> Loaded:
     """The recipe that plain Python values describe; as `load_recipe`."""
-    return config.recipe_from(data, plugins())
+    return config.recipe_from(data, _names())
 
 
 def plugins() -> dict[str, set[str]]:
@@ -73,6 +74,12 @@ def plugins() -> dict[str, set[str]]:
         installed = {point.name for point in points.select(group=f"manyheads.{registry.kind}")}
         found[registry.kind] = set(registry) - ours | installed
     return found
+
+
+def _names() -> dict[str, set[str]]:
+    """What a recipe may name: beside `plugins` all metrics, of which the schema knows none."""
+    installed = {point.name for point in entry_points().select(group=f"manyheads.{METRICS.kind}")}
+    return {**plugins(), METRICS.kind: {*METRICS, *installed}}
 
 
 def fit(

@@ -43,7 +43,7 @@ def test_check_tells_as_how_many_rows_weights_make_them_count(command: Command, 
     assert "by their weights" not in command("check", recipe)[1]
 
 
-OF = "mixture:\n  sampling: phases\n  phases:\n    - {datasets: [mood], passes: 1,\n       of: names}"
+OF = "mixture:\n  sampling: phases\n  phases:\n    - {sampling: shares, shares: {mood: 1, names: 0}, passes: 1,\n       of: names}"
 NO_TRUNK = "balance:\n  weighting: {type: gradnorm}"
 
 
@@ -74,7 +74,7 @@ def test_what_only_sizes_and_paths_tell_is_told_with_its_line(
 
 def test_check_says_that_shares_are_learned(command: Command, recipe: Path) -> None:
     _, plain, _ = command("check", recipe)
-    _, out, _ = command("check", recipe, "mixture.sampling=bandit", "mixture.rate=0.5")
+    _, out, _ = command("check", recipe, "mixture.sampling=bandit", "mixture.rate=0.5", "mixture.temperature=0.1")
     assert "The mixture learns its shares" in out
     assert "The mixture learns its shares" not in plain
 

@@ -158,6 +158,8 @@ def test_it_holds() -> None:
             "training.schedule.warmup",
             "which has 7 steps",
         ),
+        ({"training__stop": "votes"}, "training.stop", "no patience for 'mood', 'size'; found 'votes'"),
+        ({"training__stop": "votes", "tasks__mood__patience": 2}, "training.stop", "no patience for 'size'; found 'votes'"),
     ],
 )
 def test_a_broken_rule_is_told_at_its_place(changes: dict[str, object], place: str, message: str) -> None:
@@ -182,6 +184,8 @@ def test_a_broken_rule_is_told_at_its_place(changes: dict[str, object], place: s
         {"mixture__epoch": "shared"},
         {"mixture__tasks_per_step": "all"},
         {"training__select": "mood"},
+        {"training__stop": "votes", "training__patience": 2},
+        {"training__stop": "votes", "tasks__mood__patience": 2, "tasks__size__patience": 1},
         {"training__batch": {"rows": 8, "tokens": 4096}},
         {"training__steps": 10, "training__schedule": {"warmup": 10}},
         {"training__schedule": {"warmup": 10_000}},

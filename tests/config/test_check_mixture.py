@@ -66,8 +66,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sampling": "main", "ratio": 2}, "`sampling: main` needs the key 'main'"),
     ({"sampling": "main", "main": "news"}, "`sampling: main` needs the key 'ratio'"),
     ({"sampling": "phases"}, "`sampling: phases` needs the key 'phases'"),
-    ({"sampling": "bandit"}, "`sampling: bandit` needs the key 'rate'"),
-    ({"sampling": "bandit", "rate": 1.5}, "mixture.rate: the weight in a running mean is at most 1; found '1.5'"),
+    ({"sampling": "bandit", "temperature": 0.1}, "`sampling: bandit` needs the key 'rate'"),
+    ({"sampling": "bandit", "rate": 0.5}, "`sampling: bandit` needs the key 'temperature'"),
+    (
+        {"sampling": "bandit", "temperature": 0.1, "rate": 1.5},
+        "mixture.rate: the weight in a running mean is at most 1; found '1.5'",
+    ),
     ({"over": 3}, "mixture.over: `over` has no effect with `sampling: proportional`; found '3'"),
     ({"turns": {"news": 2}}, "mixture.turns: `turns` has no effect with `sampling: proportional`"),
     ({"main_last": True}, "mixture.main_last: `main_last` has no effect"),
@@ -142,7 +146,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     # what excludes each other
     ({"sampling": "alternating", "tables": [{"news": 1}, {"tags": 1}], "tasks_per_step": "all"}, "exclude each other"),
     ({"sampling": "unimax", "repeats": 2, "over": 1, "epoch": "news"}, "mixture.epoch: .*the share waits for the length"),
-    ({"sampling": "bandit", "rate": 0.5, "epoch": "news"}, "mixture.epoch: .*the share waits for the length"),
+    (
+        {"sampling": "bandit", "temperature": 0.1, "rate": 0.5, "epoch": "news"},
+        "mixture.epoch: .*the share waits for the length",
+    ),
     ({"sampling": "pike", "rate": 0.5, "tasks_per_step": 2}, "mixture.tasks_per_step: `pike` learns .* found '2'"),
     (
         {"sampling": "phases", "phases": [{"sampling": "unimax", "repeats": 2, "over": 1, "passes": 1, "of": "news"}]},
@@ -174,7 +181,7 @@ def test_it_is_told_where_it_stands_in_the_file(refused: Refused, settings: dict
         {"sampling": "phases", "phases": [{"rounds": 3}, LAST], "epoch": "news"},
         {"sampling": "phases", "phases": [{"sampling": "main", "main": "news", "ratio": 1, "rounds": 2, **LAST}]},
         {"sampling": "main", "main": "news", "ratio": 1, "epoch": 9},
-        {"sampling": "bandit", "rate": 1.0, "tasks_per_step": 3},
+        {"sampling": "bandit", "temperature": 0.1, "rate": 1.0, "tasks_per_step": 3},
         {"sampling": "round_robin", "turns": {"news": 2}, "epoch": "news"},
         {"sampling": "phases", "phases": [{"rounds": 2}, {"sampling": "annealed", "temperature": 5.0, "over": 3}]},
         {"sampling": "shares", "shares": {"news": 2, "tags": 2, "sentiment": 0}, "tasks_per_step": "all"},

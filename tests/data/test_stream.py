@@ -39,7 +39,7 @@ MIXTURES = {
         ],
     ),
     "opening": MixtureSpec(sampling="phases", phases=[PhaseSpec(datasets=["b", "c"], rounds=9), PhaseSpec()], epoch=6),
-    "bandit": MixtureSpec(sampling="bandit", rate=0.5, epoch=11),
+    "bandit": MixtureSpec(sampling="bandit", temperature=0.1, rate=0.5, epoch=11),
     "pike": MixtureSpec(sampling="pike", rate=0.5),
 }
 ROWS = {"a": 40, "b": 13, "c": 1}

@@ -222,6 +222,20 @@ def test_a_warm_up_that_outlasts_the_run_and_a_selection_without_rows(recipe: Pa
     ]
 
 
+def test_patience_of_one_task_of_a_shared_data_set(recipe: Path) -> None:
+    text = recipe.read_text().replace(
+        "tasks:\n", "data:\n  films: {train: mood.csv, split: {dev: 0.2, test: 0.2}}\ntasks:\n", 1
+    )
+    text = text.replace("data: {train: mood.csv, split: {dev: 0.2, test: 0.2}}", "data: {from: films}")
+    recipe.write_text(text.replace("  mood:", "  again: {type: classification, path: [encoder], data: {from: films}}\n  mood:"))
+    often = "training.evaluate_every=1"
+    assert advice(recipe, often, "tasks.mood.patience=1") == (
+        "tasks.mood.patience: it has no effect, since the data set 'films' stays for 'again', without patience",
+    )
+    assert advice(recipe, often, "tasks.mood.patience=1", "tasks.again.patience=1") == ()
+    assert advice(recipe, often, "tasks.mood.patience=1", "training.stop=votes", "training.patience=1") == ()
+
+
 def test_a_patience_that_nothing_can_spend(recipe: Path) -> None:
     without_dev(recipe, "names")
     assert advice(recipe, "training.epochs=5", "tasks.names.patience=1", "tasks.mood.patience=1")[1:] == (
@@ -242,7 +256,7 @@ def test_a_patience_that_nothing_can_spend(recipe: Path) -> None:
         (["training.evaluate_every=99", "training.patience=1"], {"training.patience": (1, 1)}),
         (["training.evaluate_every=2", "training.patience=2", "tasks.mood.patience=1"], {"training.patience": (2, 3)}),
         (["training.evaluate_every=2", "training.plateau.patience=9"], {"training.plateau.patience": (9, 3)}),
-        (["training.evaluate_every=2", "tasks.mood.patience=3", "training.stop=votes"], {"tasks.mood.patience": (3, 3)}),
+        (["training.evaluate_every=2", "tasks.mood.patience=3"], {"tasks.mood.patience": (3, 3)}),
         (["training.evaluate_every=2", "training.patience=2", "training.evaluate_first=true"], {}),
         (["training.evaluate_every=2", "training.patience=1", "training.plateau.patience=1"], {}),
     ],

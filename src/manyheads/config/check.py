@@ -13,7 +13,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
 from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
-from manyheads.errors import nearest
+from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
 _FIELDS = ("text",)  # the fields of a batch of text
@@ -21,7 +21,10 @@ _FROM_KEYS = frozenset({"from_", "label", "weight", "missing"})
 
 
 def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:
-    """All rules that the recipe breaks. `root` gives the names that exist, those of entries with mistakes included."""
+    """All rules that the recipe breaks. `root` gives the names that exist, those of entries with mistakes included.
+
+    `plugins` as in `config.load.load_recipe`.
+    """
     formats = [*_formats(), *sorted(plugins.get("reader", ()))]
     findings = [*_training(recipe, root), *check_rates(recipe)]
     findings += check_mixture(settled(recipe.mixture, recipe.training), _datasets(root))
@@ -35,6 +38,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_task_data(name, task, root, formats))
         findings.extend(_length(name, task, recipe))
         findings.extend(_labels(name, task))
+        findings.extend(_metrics(name, task, plugins.get("metric")))
     findings.extend(_weights(recipe, root))
     return findings
 
@@ -197,6 +201,16 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
 
 
+def _metrics(name: str, task: TaskBase, known: Collection[str] | None) -> Iterator[Finding]:
+    """Metrics that nobody has; whether one fits the labels is seen with the data. None: they are not known here."""
+    named: list[tuple[KeyPath, str]] = [(("tasks", name, "metrics", i), metric) for i, metric in enumerate(task.metrics)]
+    if task.metric is not None:
+        named.insert(0, (("tasks", name, "metric"), task.metric))
+    for path, metric in named:
+        if known is not None and metric not in known:
+            yield absent(path, "no metric is called this", metric, sorted(known))
+
+
 def _weights(recipe: Recipe, root: Node) -> Iterator[Finding]:
     """At least one task must count; one whose entry has mistakes may."""
     names = _names(root, "tasks")
@@ -215,3 +229,8 @@ def _training(recipe: Recipe, root: Node) -> Iterator[Finding]:
     if steps is not None and training.schedule.warmup >= 1 and training.schedule.warmup > steps:
         rule = f"the warm-up is longer than the run, which has {steps} steps"
         yield Finding(("training", "schedule", "warmup"), rule, f"{training.schedule.warmup:g}")
+    bare = [name for name, task in recipe.tasks.items() if task.patience is None]
+    if training.stop == "votes" and training.patience is None and bare:
+        rule = f"a vote that can never end the run: no patience for {listed(bare)}"
+        remedy = "set `training.patience`, or `patience` of each of these tasks"
+        yield Finding(("training", "stop"), rule, "votes", remedy=remedy)

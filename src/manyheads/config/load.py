@@ -66,7 +66,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), plugins: Plugin
     """Read a recipe and resolve it.
 
     `overrides` are `key.path=value`. `plugins` holds the types that plug-ins bring, under "module", "task" and "reader"
-    (file formats); any other type that is not built in is an error. Raises RecipeError with every mistake.
+    (file formats); any other type that is not built in is an error. Under "metric" it holds all metrics there are, without
+    which their names are not checked here. Raises RecipeError with every mistake.
     """
     source = read_source(path)
     extended, repeated = _extended(source, Path(path))

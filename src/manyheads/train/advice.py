@@ -28,7 +28,9 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
     """
     steps = steps_in(stream, recipe.training)
     with assembly.loaded.placed():
-        if wrong := [*_undecided(recipe, assembly), *_unlearned(recipe, assembly, stream), *long_warmup(recipe.training.schedule, steps)]:
+        wrong = [*_undecided(recipe, assembly), *_unlearned(recipe, assembly, stream)]
+        wrong += long_warmup(recipe.training.schedule, steps)
+        if wrong:
             raise RecipeError(*wrong)
     told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
     for name, cut in assembly.cut.items():
@@ -36,8 +38,8 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
             share = cut / max(assembly.rows[name]["train"], 1)
             told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
-    told += [*_alone(recipe, assembly, stream), *_early(recipe, stream)]
-    told += [*_late(recipe, steps), *_unspent(recipe, assembly, stream), *_adrift(recipe, stream)]
+    told += [*_alone(recipe, assembly, stream), *_early(recipe, stream), *_late(recipe, steps)]
+    told += [*_unspent(recipe, assembly, stream), *_kept(recipe, assembly), *_adrift(recipe, stream)]
     return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly), *_ungapped(recipe, assembly, stream))
 
 
@@ -75,20 +77,18 @@ def _untrained(recipe: Recipe, stream: Stream) -> list[str]:
 def _alone(recipe: Recipe, assembly: Assembly, stream: Stream) -> list[str]:
     """What compares the tasks of a step, in a run that never puts two into one; looks no further than the first such step."""
     kind, every, accumulate = recipe.balance.aggregation.type, recipe.balance.cosines_every, recipe.training.accumulate
-    waiting = (
-        {"balance.aggregation": (1, f"no step has two tasks with labels, so `{kind}` never acts")} if kind != "sum" else {}
-    )
+    waiting: dict[str, tuple[int, str]] = {}
+    if kind != "sum":
+        waiting["balance.aggregation"] = (1, f"no step has two tasks with labels, so `{kind}` never acts")
     if every is not None:
-        waiting["balance.cosines_every"] = (
-            every,
-            "no step that it looks at has two tasks with labels, so no cosine is recorded",
-        )
-    learning = {name: [t for t in data.tasks if recipe.tasks[t].weight] for name, data in assembly.train.items()}
-    if not (recipe.mixture.tasks_per_step == accumulate == 1 and all(len(tasks) < 2 for tasks in learning.values())):
+        told = "no step that it looks at has two tasks with labels, so no cosine is recorded"
+        waiting["balance.cosines_every"] = (every, told)
+    items = {n: {t: data.items(t) for t in data.tasks if recipe.tasks[t].weight} for n, data in assembly.train.items()}
+    if not (recipe.mixture.tasks_per_step == accumulate == 1 and all(len(tasks) < 2 for tasks in items.values())):
         rounds = islice(stream.rounds(Position.start(stream.names)), rounds_in(stream, recipe.training))
         steps = iter(lambda: [draw for draws, _ in islice(rounds, accumulate) for draw in draws], [])
         for number, draws in enumerate(steps if waiting else ()):
-            together = {t for d in draws for t in learning[d.dataset] if assembly.train[d.dataset].items(t)[d.rows].any()}
+            together = {t for d in draws for t, found in items[d.dataset].items() if found[d.rows].any()}
             if len(together) > 1:
                 waiting = {key: value for key, value in waiting.items() if number % value[0]}
             if not waiting:
@@ -134,6 +134,19 @@ def _unspent(recipe: Recipe, assembly: Assembly, stream: Stream) -> list[str]:
     number = evaluations_in(stream, training, max(given.values(), default=0) + 2)
     why = "it has no effect, for it waits for {} evaluations after the first, and the run has {}, the last at its end"
     return [f"{key}: {why.format(patience, number)}" for key, patience in given.items() if patience + 2 > number]
+
+
+def _kept(recipe: Recipe, assembly: Assembly) -> list[str]:
+    """Patience that takes no task out of the mixture, for the data set stays for others; votes are counted task by task."""
+    if recipe.training.stop == "votes":
+        return []
+    told = []
+    for name, data in assembly.train.items():
+        bare = [t for t in data.tasks if recipe.tasks[t].patience is None]
+        if bare:
+            why = f"it has no effect, since the data set {name!r} stays for {listed(bare)}, without patience"
+            told += [f"tasks.{t}.patience: {why}" for t in data.tasks if t not in bare]
+    return told
 
 
 def _adrift(recipe: Recipe, stream: Stream) -> list[str]:

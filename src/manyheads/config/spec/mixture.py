@@ -127,7 +127,7 @@ SAMPLING_NEEDS: Mapping[str, tuple[str, ...]] = {
     "main": ("main", "ratio"),
     "unimax": ("repeats", "over"),
     "phases": ("phases",),
-    "bandit": ("rate",),
+    "bandit": ("temperature", "rate"),
     "pike": ("rate",),
 }
 """What some of them cannot do without."""

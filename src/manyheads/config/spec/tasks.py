@@ -41,7 +41,7 @@ class TaskBase(Strict):
     pool: Literal["mean", "cls", "max", "attention"] = "mean"
     """How states become one vector a row, when the path ends in states and the head reads vectors; as `how` of a `pool`."""
     patience: int | None = Field(default=None, ge=1)
-    """Leave the mixture after this many evaluations without a better `metric`."""
+    """Leave the mixture after this many evaluations without a better `metric`; a shared data set leaves with its last task."""
     use_defaults: bool = True
     """False: `defaults` does not apply to this task."""
 
