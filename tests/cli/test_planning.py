@@ -43,15 +43,19 @@ def test_check_tells_as_how_many_rows_weights_make_them_count(command: Command, 
     assert "by their weights" not in command("check", recipe)[1]
 
 
-OF = "mixture:\n  sampling: phases\n  phases:\n    - {sampling: shares, shares: {mood: 1, names: 0}, passes: 1,\n       of: names}"
+OF = """mixture:
+  sampling: phases
+  phases:
+    - {sampling: shares, shares: {mood: 1, names: 0},
+       passes: 1, of: names}"""
 NO_TRUNK = "balance:\n  weighting: {type: gradnorm}"
 
 
 @pytest.mark.parametrize(
     ("name", "section", "told"),
     [
-        ("check", OF, "12: an epoch cannot be a pass over a data set without a share; found 'names'"),
-        ("train", OF, "12: an epoch cannot be a pass over a data set without a share; found 'names'"),
+        ("check", OF, "23: an epoch cannot be a pass over a data set without a share; found 'names'"),
+        ("train", OF, "23: an epoch cannot be a pass over a data set without a share; found 'names'"),
         ("check", "mixture: {sampling: temperature, temperature: 1.0e-5}", "47: so low a temperature leaves nothing to"),
         ("check", NO_TRUNK, "21: nothing stands on the paths of all tasks"),
         ("train", NO_TRUNK, "21: nothing stands on the paths of all tasks"),
