@@ -2,6 +2,7 @@
 
     python -m benchmarks.balance                       # a method of each kind
     python -m benchmarks.balance upgrad/trunk gradnorm # these methods
+    python -m benchmarks.balance cosines/2             # the plain sum with a look at the cosines in every second step
 
 Reads GLUE from $MANYHEADS_DATA/glue (default ../shared/data). Each contender takes the same rounds, one batch of each task a
 step, and trains with manyheads' own loop.
@@ -37,7 +38,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "SST-2": {"text": "sentence"},
 }
 ROWS, BLOCK = 16, 2
-METHODS = ("uncertainty", "geometric", "gradnorm", "upgrad/rows", "upgrad/trunk", "pcgrad/rows")
+METHODS = ("uncertainty", "geometric", "gradnorm", "upgrad/rows", "upgrad/trunk", "pcgrad/rows", "cosines/2")
 
 
 def recipe(balance: dict[str, Any]) -> Loaded:
@@ -75,8 +76,10 @@ def contender(balance: dict[str, Any]) -> Iterator[int]:
 
 
 def settings(method: str) -> dict[str, Any]:
-    """`name` or `name/level` as the recipe's section `balance`."""
+    """`name` or `name/level`, or `cosines/steps`, as the recipe's section `balance`."""
     name, _, level = method.partition("/")
+    if name == "cosines":
+        return {"cosines_every": int(level)}
     if name in AGGREGATIONS:
         return {"aggregation": {"type": name, **({"level": level} if level else {})}}
     return {"weighting": {"type": name}}

@@ -21,15 +21,25 @@ from manyheads.config.spec.modules import (
     PretrainedModule,
     ScalarMixModule,
 )
-from manyheads.config.spec.tasks import ClassificationTask, MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
+from manyheads.config.spec.tasks import (
+    ClassificationTask,
+    MultilabelTask,
+    MultipleChoiceTask,
+    OwnTask,
+    QuestionAnsweringTask,
+    RegressionTask,
+    TaggingTask,
+    TaskBase,
+)
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
+from manyheads.data.targets import NO_ANSWER
 from manyheads.encoders import find_encoder
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
-from manyheads.metrics import unfit
+from manyheads.metrics import Accepted, unfit
 from manyheads.model import Model, ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.trunk import measure_encoder
@@ -192,6 +202,7 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
         path=tuple(steps),
         options=options,
         reads=prepared.source.reads,
+        stride=prepared.source.inputs.stride,
         weight=task.weight,
         metric=task.metric or made.metric,
         metrics=tuple(task.metrics),
@@ -201,7 +212,8 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     """Unknown metrics and those that the task cannot have, found before training; a plug-in's items are seen later."""
-    sample = ([0.0], [0.0]) if isinstance(task, RegressionTask) else ()
+    numbers, answers = isinstance(task, RegressionTask), isinstance(task, QuestionAnsweringTask)
+    sample = ([0.0], [0.0]) if numbers else ([Accepted(())], [""]) if answers else ()
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
@@ -229,6 +241,7 @@ def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) ->
         rule = f"the head of a {task.type} task reads {made.wants}, but the path gives {port}"  # type: ignore[attr-defined]
         raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
     kind = "row_head" if made.wants == "vector" else "crf_head" if getattr(task, "decoder", "") == "crf" else "word_head"
+    kind = "span_head" if isinstance(task, QuestionAnsweringTask) else kind
     options = {"width": port.width, "classes": made.outputs, "dropout": task.dropout}
     return pool.add(f"{name}_head", ModulePlan(kind, options))
 
@@ -247,6 +260,13 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
             return {"low": task.low, "high": task.high}
         case TaggingTask():
             return {"labels": names, "scheme": task.scheme}
+        case MultipleChoiceTask():
+            return {}
+        case QuestionAnsweringTask():
+            none = task.no_answer
+            if none is None:
+                none = any(prepared.targets[name].target(row) == NO_ANSWER for row in prepared.rows["train"])
+            return {"no_answer": none, "threshold": task.threshold, "longest": task.longest}
         case OwnTask():
             return {**task.options, **({"labels": names} if names else {})}
     raise TypeError(f"no such task: {type(task).__name__}")

@@ -33,7 +33,7 @@ class ModulePlan:
 class TaskPlan:
     """A task: its type and that type's arguments, its path with its head, what it reads and how it is scored.
 
-    `reads` is text, pair or words. `target` is how labels become numbers, as `manyheads.data.targets` wrote it.
+    `reads` is text, pair, words, choices or windows, which share `stride` pieces.
     """
 
     type: str
@@ -44,6 +44,7 @@ class TaskPlan:
     metric: str = ""
     metrics: tuple[str, ...] = ()
     patience: int | None = None
+    stride: int | None = None
 
     def build(self, name: str) -> Task:
         """The task. Raises RecipeError for an unknown type or option."""

@@ -8,6 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from manyheads.blueprint import Blueprint
 from manyheads.types import Record
 
+_EXAMPLES = {
+    "text": '"A text of your own"',
+    "words": '"A text of your own"',
+    "pair": '("A text", "and another")',
+    "choices": '("A text", ["one choice", "another"])',
+    "windows": '("A question?", "The text that holds the answer.")',
+}
+
 
 def card(
     name: str, blueprint: Blueprint, records: Sequence[Record], rows: Mapping[str, Mapping[str, int]], facts: Mapping[str, str]
@@ -30,7 +38,7 @@ def card(
         _table(("task", "data", "split", "metric", "value"), _scores(records)),
         "## Use\n",
         '```python\nfrom manyheads import Predictor\n\npredictor = Predictor.load("path/to/this/folder")\n'
-        'for answer in predictor(["A text of your own"]):\n    print(answer.to_json())\n```\n',
+        f"for answer in predictor([{_examples(blueprint)}]):\n    print(answer.to_json())\n```\n",
         "## How it was made\n",
         "\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in facts.items()),
         "\nThe recipe stands beside this file: `recipe.yaml` as given, `resolved.yaml` with every default.\n",
@@ -38,6 +46,11 @@ def card(
         "covered; texts longer than the encoder's limit are cut, and the answer says by how many pieces.\n",
     ]
     return "\n".join(parts)
+
+
+def _examples(blueprint: Blueprint) -> str:
+    """An input for each way in which tasks read."""
+    return ", ".join(dict.fromkeys(_EXAMPLES[plan.reads] for plan in blueprint.tasks.values()))
 
 
 def _head(name: str, records: Sequence[Record]) -> str:

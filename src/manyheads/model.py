@@ -14,7 +14,7 @@ from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, 
 from manyheads.graph import Graph, Node, Ref, wire
 from manyheads.ports import Ports
 from manyheads.task.base import Task
-from manyheads.types import Batch, Output, Round, cat_rows, part_rows, tensors_in
+from manyheads.types import Batch, Output, Round, by_row, cat_rows, part_rows, tensors_in
 
 Asked: TypeAlias = tuple[tuple[str, ...], ...]  # for each batch of a round, the tasks to answer
 _OURS = (ManyheadsError, MemoryError, torch.OutOfMemoryError)  # say all that is needed as they are
@@ -147,8 +147,10 @@ class Model(nn.Module):
             raise _failed(error, f"step {name!r} of {listed(call.node.tasks)}", f"modules.{name}") from error
 
     def _end(self, task: str, batch: int, batches: Round, values: Mapping[int, _Value]) -> Output:
+        parts = batches[batch].parts
         try:
-            return Output(task, _rows(values[self.graph.ends[task]], None, (batch,), batches))
+            scores = _rows(values[self.graph.ends[task]], None, (batch,), batches)
+            return Output(task, scores if parts is None else by_row(scores, parts))
         except (TypeError, ValueError) as error:
             raise _failed(error, f"parting the scores of task {task!r}", f"tasks.{task}") from error
 
@@ -179,7 +181,7 @@ def _rows(value: _Value, attribute: str | None, wanted: tuple[int, ...], batches
     result, held = _attribute(value[0], attribute), value[1]
     if held == wanted:
         return result
-    starts = list(accumulate((len(batches[i]) for i in held), initial=0))
+    starts = list(accumulate((batches[i].sequences for i in held), initial=0))
     spans: list[tuple[int, int]] = []
     for i, (start, stop) in zip(held, pairwise(starts), strict=True):
         if i in wanted and spans and spans[-1][1] == start:  # neighbours are one view

@@ -13,14 +13,18 @@ import torch
 from torch import nn
 
 from manyheads.artefact import Artefact, load_artefact
+from manyheads.data.encode import windows_of, with_choices
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.trunk import Trunk
-from manyheads.task.base import Prediction
+from manyheads.task.base import Prediction, Reading
 from manyheads.text.tokenize import Pieces, Tokenizer
 from manyheads.text.words import first_pieces, words
 from manyheads.types import Batch, Tokens
 
-Input: TypeAlias = str | tuple[str, str] | list[str]  # a text, a pair of texts, or a sentence as words
+Choices: TypeAlias = tuple[str, list[str]] | tuple[str, str, list[str]]
+Input: TypeAlias = str | tuple[str, str] | list[str] | Choices
+"""A text; a pair of texts, or a question and the text to find its answer in; a sentence as words; a text and its choices, and
+perhaps a text between them, which is read in front of each choice."""
 
 _TOKENS = 4096  # padded pieces in a batch
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -41,15 +45,19 @@ class Answer:
     cut: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: a label with probabilities, a number, labels, or tags with spans."""
+        """Plain values: a label with probabilities, a number, labels, tags with spans, a choice, an answer with its place."""
         data: dict[str, Any] = {"input": self.input, "tasks": {t: self._task(p) for t, p in self.predictions.items()}}
         return {**data, "cut": self.cut} if self.cut else data
 
     def _task(self, prediction: Prediction) -> dict[str, Any]:
-        value = prediction.value
+        value, found = prediction.value, prediction.found
         if isinstance(value, float):
             return {"value": value}
+        if found is not None:
+            return {"answer": value, "start": found.start, "stop": found.stop, "probability": found.probability}
         probabilities = dict(prediction.probabilities)
+        if prediction.index is not None:
+            return {"choice": prediction.index, "text": value, "probabilities": list(probabilities.values())}
         if isinstance(value, str):
             return {"label": value, "probabilities": probabilities}
         if probabilities:
@@ -61,17 +69,38 @@ class Answer:
         if isinstance(self.input, str):
             first, last = self.words[start][0], self.words[stop - 1][1]
             return {"label": label, "start": first, "stop": last, "text": self.input[first:last]}
-        return {"label": label, "start": start, "stop": stop, "text": " ".join(self.input[start:stop])}
+        return {"label": label, "start": start, "stop": stop, "text": " ".join(_texts(self.input)[start:stop])}
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One input as pieces, with its words."""
+    """One input as the pieces of its sequences, the positions of the words of each, and what an answer has to know of it."""
 
     place: int
-    pieces: Pieces
-    firsts: tuple[int, ...]
+    sequences: tuple[Pieces, ...]
+    firsts: tuple[tuple[int, ...], ...]
+    reading: Reading
     spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def cut(self) -> int:
+        return sum(pieces.cut for pieces in self.sequences)
+
+    @property
+    def longest(self) -> int:
+        return max(len(pieces.ids) for pieces in self.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What tasks that read alike have in common: the encoder; single (texts, words), pair, choices or windows; the stride."""
+
+    trunk: str
+    reads: str
+    stride: int | None = None
+
+    def fits(self, value: Input) -> bool:
+        return self.reads in _READABLE[_shape(value)]
 
 
 class Predictor:
@@ -94,15 +123,14 @@ class Predictor:
 
     @property
     def tasks(self) -> dict[str, str]:
-        """Task name to what it reads: text, pair or words."""
+        """Task name to what it reads: text, pair, words, choices, or windows (a question and the text with its answer)."""
         return {name: plan.reads for name, plan in self._artefact.blueprint.tasks.items()}
 
     def __call__(self, inputs: Sequence[Input], tasks: Sequence[str] | None = None, tokens: int = _TOKENS) -> list[Answer]:
         """One answer an input, in order. A task is asked what it can read: pair tasks pairs, others texts and words.
 
-        All tasks of one encoder share one pass a batch of at most `tokens` padded pieces. Raises RecipeError for an
-        unknown task, for a text by itself, for an input that is not a text, a pair or a list of words, and for one that no
-        asked task can read.
+        All tasks of one encoder that read alike share one pass a batch of at most `tokens` padded pieces. Raises RecipeError
+        for an unknown task, for a text by itself, for what is no input, and for an input that no asked task can read.
         """
         asked = self._asked(tasks)
         _require_several(inputs)
@@ -139,19 +167,21 @@ class Predictor:
         """One answer an input; every input has been checked."""
         predictions: list[dict[str, Prediction]] = [{} for _ in inputs]
         read: list[_Read | None] = [None] * len(inputs)
-        for trunk in dict.fromkeys(self._trunks[t] for t in asked):
-            for pair, places in _kinds(inputs).items():
-                names = [t for t in asked if self._trunks[t] == trunk and (self.tasks[t] == "pair") == pair]
-                if not names:
-                    continue
-                for group in _batches(self._read([inputs[i] for i in places], places, trunk), tokens):
-                    for item, found in zip(group, self._answer(group, names), strict=True):
-                        predictions[item.place].update(found)
-                        read[item.place] = item
+        for kind in dict.fromkeys(self._kind(t) for t in asked):
+            names = [t for t in asked if self._kind(t) == kind]
+            places = [i for i, value in enumerate(inputs) if kind.fits(value)]
+            for group in _batches(self._read([inputs[i] for i in places], places, kind), tokens):
+                for item, found in zip(group, self._answer(group, names), strict=True):
+                    predictions[item.place].update(found)
+                    read[item.place] = item
         return [
-            Answer(one, {t: found[t] for t in asked if t in found}, r.spans if r else (), r.pieces.cut if r else 0)
+            Answer(one, {t: found[t] for t in asked if t in found}, r.spans if r else (), r.cut if r else 0)
             for one, found, r in zip(inputs, predictions, read, strict=True)
         ]
+
+    def _kind(self, task: str) -> _Kind:
+        plan = self._artefact.blueprint.tasks[task]
+        return _Kind(self._trunks[task], "single" if plan.reads in ("text", "words") else plan.reads, plan.stride)
 
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
         known = list(self._trunks)
@@ -168,28 +198,30 @@ class Predictor:
     def _check(self, number: int, value: object, asked: Sequence[str]) -> None:
         """RecipeError for what is no input, or none that an asked task can read."""
         if not _is_input(value):
-            rule = f"input {number} must be a text, a pair (tuple) of texts or a list of words"
+            rule = f"input {number} must be a text, a pair (tuple) of texts, a list of words or a text with a list of choices"
             raise RecipeError(Problem(rule, value=repr(value)))
-        if _SURROGATE.search(value if isinstance(value, str) else "\n".join(value)):
+        if _SURROGATE.search("\n".join(_texts(value))):
             raise RecipeError(Problem(f"input {number} holds half of a character (a lone surrogate)", value=repr(value)))
-        pair, plans = isinstance(value, tuple), self._artefact.blueprint.tasks
-        if not any((plans[t].reads == "pair") == pair for t in asked):
-            found, wanted = ("a pair", "single texts") if pair else ("one text", "pairs")
-            rule = f"the tasks {listed(asked)} read {wanted}, but the input is {found}"
+        kinds = [self._kind(task) for task in asked]
+        if not any(kind.fits(value) for kind in kinds):
+            wanted = " and ".join(dict.fromkeys(_WANTED[kind.reads] for kind in kinds))
+            rule = f"the tasks {listed(asked)} read {wanted}, but the input is {_SHAPES[_shape(value)]}"
             raise RecipeError(Problem(rule, value=str(value)))
 
-    def _read(self, inputs: list[Input], places: list[int], trunk: str) -> list[_Read]:
-        tokenizer, longest = self._artefact.tokenizers[trunk], _limit(self.model, trunk)
-        return [_one(value, place, tokenizer, longest) for value, place in zip(inputs, places, strict=True)]
+    def _read(self, inputs: list[Input], places: list[int], kind: _Kind) -> list[_Read]:
+        tokenizer, longest = self._artefact.tokenizers[kind.trunk], _limit(self.model, kind.trunk)
+        return [_one(value, place, tokenizer, longest, kind) for value, place in zip(inputs, places, strict=True)]
 
     @torch.inference_mode()
     def _answer(self, group: list[_Read], names: list[str]) -> list[dict[str, Prediction]]:
         tokens = _collate(group).to(self.device)
-        outputs = self.model.answer(Batch("predict", {"text": tokens}, {}, range(len(group))), names)
-        counts = [len(item.firsts) for item in group]
+        several = self.tasks[names[0]] in ("choices", "windows")
+        parts = tuple(len(item.sequences) for item in group) if several else None
+        outputs = self.model.answer(Batch("predict", {"text": tokens}, {}, range(len(group)), parts=parts), names)
+        readings = [item.reading for item in group]
         found: list[dict[str, Prediction]] = [{} for _ in group]
         for name, output in outputs.items():
-            for row, prediction in zip(found, self.model.tasks[name].type.predict(name, output.scores, counts), strict=True):
+            for row, prediction in zip(found, self.model.tasks[name].type.predict(name, output.scores, readings), strict=True):
                 row[name] = prediction
         return found
 
@@ -212,35 +244,66 @@ def _limit(model: nn.Module, trunk: str) -> int:
     return module.max_length if isinstance(module, Trunk) else 0
 
 
-def _kinds(inputs: Sequence[Input]) -> dict[bool, list[int]]:
-    """Places of pairs (True) and of everything else (False)."""
-    kinds: dict[bool, list[int]] = {}
-    for place, value in enumerate(inputs):
-        kinds.setdefault(isinstance(value, tuple), []).append(place)
-    return kinds
+_SHAPES = {"text": "one text", "words": "a list of words", "pair": "a pair", "choices": "a text with choices"}
+_READABLE = {"text": ("single",), "words": ("single",), "pair": ("pair", "windows"), "choices": ("choices",)}
+_WANTED = {
+    "single": "single texts",
+    "pair": "pairs",
+    "choices": "texts with choices",
+    "windows": "questions with the text to answer from",
+}
+
+
+def _shape(value: Input) -> str:
+    """text, words, pair or choices."""
+    if isinstance(value, tuple):
+        return "choices" if isinstance(value[-1], list) else "pair"
+    return "words" if isinstance(value, list) else "text"
 
 
 def _is_input(value: object) -> TypeGuard[Input]:
+    if isinstance(value, tuple) and len(value) in (2, 3) and isinstance(value[-1], list):
+        return all(isinstance(v, str) for v in (*value[:-1], *value[-1])) and len(value[-1]) > 1
     if isinstance(value, tuple):
         return len(value) == 2 and all(isinstance(v, str) for v in value)
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
 
 
-def _one(value: Input, place: int, tokenizer: Tokenizer, longest: int) -> _Read:
+def _texts(value: Input) -> list[str]:
+    """All texts of an input."""
+    if isinstance(value, str):
+        return [value]
+    return [text for part in value for text in ([part] if isinstance(part, str) else part)]
+
+
+def _one(value: Input, place: int, tokenizer: Tokenizer, longest: int, kind: _Kind) -> _Read:
     if isinstance(value, tuple):
-        return _Read(place, tokenizer.encode_texts([value[0]], [value[1]], longest)[0], ())
+        return _one_of_several(value, place, tokenizer, longest, kind)
     if isinstance(value, list):
         pieces = tokenizer.encode_words([value], longest)[0]
-        return _Read(place, pieces, pieces.words)
+        return _Read(place, (pieces,), (pieces.words,), Reading(len(value)))
     pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], words(value)
-    return _Read(place, pieces, tuple(first_pieces(spans, pieces.offsets)), tuple(spans))
+    return _Read(place, (pieces,), (tuple(first_pieces(spans, pieces.offsets)),), Reading(len(spans)), tuple(spans))
+
+
+def _one_of_several(value: tuple[str, str] | Choices, place: int, tokenizer: Tokenizer, longest: int, kind: _Kind) -> _Read:
+    """A pair, as it is or through windows, or a text with choices."""
+    first, last = value[0], value[-1]
+    if isinstance(last, list):
+        between = value[1] if len(value) == 3 else None
+        sequences = tuple(tokenizer.encode_texts(*with_choices(first, between, last), longest))
+        return _Read(place, sequences, ((),) * len(last), Reading(choices=tuple(last)))
+    if kind.stride is None:
+        return _Read(place, (tokenizer.encode_texts([first], [last], longest)[0],), ((),), Reading())
+    windows = tokenizer.encode_windows([first], [last], longest, kind.stride)[0]
+    return _Read(place, windows, tuple(w.words for w in windows), Reading(passage=windows_of(last, windows)))
 
 
 def _batches(items: list[_Read], tokens: int) -> Iterator[list[_Read]]:
     """Groups of like length, longest first, within a budget of padded pieces."""
     group: list[_Read] = []
-    for item in sorted(items, key=lambda r: len(r.pieces.ids), reverse=True):
-        if group and (len(group) + 1) * len(group[0].pieces.ids) > tokens:
+    for item in sorted(items, key=lambda r: r.longest, reverse=True):
+        if group and sum(len(r.sequences) for r in (*group, item)) * group[0].longest > tokens:
             yield group
             group = []
         group.append(item)
@@ -249,12 +312,14 @@ def _batches(items: list[_Read], tokens: int) -> Iterator[list[_Read]]:
 
 
 def _collate(group: list[_Read]) -> Tokens:
-    longest, most = max(len(r.pieces.ids) for r in group), max(len(r.firsts) for r in group)
-    ids, types = (torch.zeros(len(group), longest, dtype=torch.long) for _ in range(2))
-    mask = torch.zeros(len(group), longest, dtype=torch.bool)
-    firsts = torch.full((len(group), most), -1)
-    for i, item in enumerate(group):
-        n = len(item.pieces.ids)
-        ids[i, :n], types[i, :n], mask[i, :n] = torch.tensor(item.pieces.ids), torch.tensor(item.pieces.types), True
-        firsts[i, : len(item.firsts)] = torch.tensor(item.firsts, dtype=torch.long)
+    sequences = [pieces for item in group for pieces in item.sequences]
+    words = [firsts for item in group for firsts in item.firsts]
+    longest, most = max(len(pieces.ids) for pieces in sequences), max(map(len, words))
+    ids, types = (torch.zeros(len(sequences), longest, dtype=torch.long) for _ in range(2))
+    mask = torch.zeros(len(sequences), longest, dtype=torch.bool)
+    firsts = torch.full((len(sequences), most), -1)
+    for i, (pieces, at) in enumerate(zip(sequences, words, strict=True)):
+        n = len(pieces.ids)
+        ids[i, :n], types[i, :n], mask[i, :n] = torch.tensor(pieces.ids), torch.tensor(pieces.types), True
+        firsts[i, : len(at)] = torch.tensor(at, dtype=torch.long)
     return Tokens(ids, mask, types, firsts)

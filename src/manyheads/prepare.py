@@ -12,14 +12,30 @@ import numpy as np
 
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
-from manyheads.config.spec.tasks import MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
+from manyheads.config.spec.tasks import (
+    MultilabelTask,
+    MultipleChoiceTask,
+    OwnTask,
+    QuestionAnsweringTask,
+    RegressionTask,
+    TaggingTask,
+    TaskBase,
+)
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
-from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
+from manyheads.data.targets import (
+    AnswerTarget,
+    ChoiceTarget,
+    ClassTarget,
+    KnownTarget,
+    MultilabelTarget,
+    NumberTarget,
+    TagTarget,
+)
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
@@ -42,13 +58,20 @@ class Source:
 
     @property
     def reads(self) -> str:
-        """text, pair or words."""
-        return "words" if self.inputs.words else "pair" if self.inputs.pair else "text"
+        """text, pair, words, choices or windows."""
+        inputs = self.inputs
+        if inputs.parts:
+            return "choices" if inputs.choices else "windows"
+        return "words" if inputs.words else "pair" if inputs.pair else "text"
 
     @property
     def inputs(self) -> InputSpec:
         """The input columns; where none is named those of the format, else `words` for data that are tagged, else `text`."""
         spec, usual = self.spec, default_columns(self.spec)
+        if any(isinstance(task, QuestionAnsweringTask) for task in self.tasks.values()):
+            return InputSpec(text=spec.text or "question", pair=spec.pair or "context", stride=spec.stride)
+        if spec.choices is not None:
+            return InputSpec(text=spec.text or "text", pair=spec.pair, choices=spec.choices)
         if spec.words is not None:
             return InputSpec(words=spec.words)
         if spec.text is not None or spec.pair is not None:
@@ -100,7 +123,7 @@ def prepare(source: Source, base: Path, seed: int) -> Prepared:
     targets = {name: target.fit(training["train"]) for name, target in unfitted.items()}
     held_out, more = sifted(source, rows, targets)
     if source.spec.bad_rows == "error":
-        found = [name for name, t in unfitted.items() if not isinstance(t, NumberTarget) and t.labels is None]
+        found = [name for name, t in unfitted.items() if getattr(t, "labels", ()) is None]
         _require_seen([row for split in source.spec.split for row in held_out[split]], [targets[name] for name in found])
     weights = {name: column.read(training["train"]) for name, column in columns.items()}
     return Prepared(source, {**training, **held_out}, targets, read, (*unfit, *more), weights)
@@ -193,7 +216,7 @@ def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Ca
     """
     inputs, targets = prepared.source.inputs, prepared.targets
     max_length = min(max_length, prepared.source.spec.max_length or max_length)
-    columns = schema(targets)
+    columns = schema(targets, inputs)
     found: dict[Split, TextDataset] = {}
     for split, rows in prepared.rows.items():
         build = partial(encode, rows, inputs, tokenizer, targets, max_length, labelled=split == "train")
@@ -218,7 +241,15 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
         scheme = getattr(task, "scheme", "none")
         column = task.data.label or default_columns(source.spec).tags
         return TagTarget(name, column, words=source.inputs.words, scheme=scheme, missing=missing, labels=labels)
+    if isinstance(task, QuestionAnsweringTask):
+        context = source.inputs.pair or ""
+        return AnswerTarget(name, task.data.label or "answers", context=context, starts=task.starts, missing=missing)
     column = task.data.label or "label"
+    if isinstance(task, MultipleChoiceTask) or kind == "choice":
+        if source.inputs.choices is None:
+            rule = "one of a row's choices is learned, but the data set has no column of choices"
+            raise DataError(Problem(rule, f"tasks.{name}.data", remedy="name it under `choices`"))
+        return ChoiceTarget(name, column, choices=source.inputs.choices, missing=missing)
     if isinstance(task, MultilabelTask) or kind == "multilabel":
         return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)
     if isinstance(task, RegressionTask) or kind == "number":

@@ -12,7 +12,7 @@ from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import Split, read_rows
-from manyheads.data.targets import KnownTarget, NumberTarget, require_column, target_from_json
+from manyheads.data.targets import KnownTarget, require_column, target_from_json
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
 from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources
@@ -67,7 +67,7 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
         raise RecipeError(Problem(rule, "--data", task, nearest(task, known)))
     source = next(s for s in sources(loaded.recipe) if task in s.tasks)
     inputs = source.inputs  # the columns stay those of the training, whatever another format would have by itself
-    changed: dict[str, object] = {"text": inputs.text, "pair": inputs.pair, "words": inputs.words}
+    changed: dict[str, object] = {key: getattr(inputs, key) for key in ("text", "pair", "words", "choices")}
     changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
@@ -111,7 +111,8 @@ def _targets(artefact: Artefact, tasks: Sequence[str]) -> dict[str, KnownTarget]
     with reading(file):
         targets = {task: target_from_json(_entry(file, task)) for task in tasks}
     for task, target in targets.items():
-        names = [] if isinstance(target, NumberTarget) or target.labels is None else list(target.labels.names)
+        known = getattr(target, "labels", None)
+        names = list(known.names) if known else []
         answers = list(artefact.blueprint.tasks[task].options.get("labels", []))
         if names != answers:
             rule = f"task {task} has the labels {listed(names)}, and the model {listed(answers)}"

@@ -6,12 +6,14 @@ Letters in shapes, here and in every docstring:
 
     B  rows of a batch        T  pieces (sub-words) of a row, padded    W  words of a row, padded
     D  width of a state       C  classes, labels or values of a head    K  batches of a round
+    P  parts of a row: a row of choices or of windows is several sequences, S of them in a batch; of other rows S is B
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
@@ -21,7 +23,7 @@ from torch.nn.functional import pad
 IGNORE = -100  # the target of an item that is not supervised; torch's cross-entropy skips it
 
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
-Target: TypeAlias = int | float | tuple[int, ...] | None
+Target: TypeAlias = int | float | tuple[int, ...] | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Example:
 
     `ids` and `types` have one entry a piece. `words` is the position of each word's first piece, -1 for a word that was
     cut off; empty when the task needs no words. `targets` has one entry a task that the row can train, None where the
-    label is missing. `cut` counts the pieces that did not fit.
+    label is missing. `cut` counts the pieces that did not fit. A row of several sequences has them one after the other,
+    `parts` pieces each; positions count anew in each. `passage` is what they are windows of.
     """
 
     ids: tuple[int, ...]
@@ -61,6 +64,23 @@ class Example:
     targets: Mapping[str, Target]
     place: Place
     cut: int = 0
+    parts: tuple[int, ...] = ()
+    passage: Passage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text that is read through windows, to find an answer in it.
+
+    text      what the offsets count in, in characters
+    windows   for each window the characters (from, to) of its words, which are pieces of the text; the first word of each
+              is the special piece that stands for "no answer", (0, 0)
+    accepted  texts of the answers that count as right; none where there is no answer, None where that is not known
+    """
+
+    text: str
+    windows: tuple[tuple[tuple[int, int], ...], ...]
+    accepted: tuple[str, ...] | None = None
 
 
 class RowBlock:
@@ -155,10 +175,11 @@ class States(RowBlock):
 class Batch:
     """Rows of one data set, with the targets of every task that learns from them (nearly always one).
 
-    fields   name to `Tokens`, a tensor (B, ...) or a list of B things that only its module understands
+    fields   name to `Tokens`, a tensor (S, ...) or a list of S things that only its module understands
     targets  task name to a tensor (B, ...); items to skip hold `IGNORE`, or NaN where targets are floats
     rows     index of each row in its data set
     weights  task name to (B,) float, what each row counts in the task's loss; of a task that is not there, 1
+    parts    sequences of each row, S in all; None: one each
     """
 
     dataset: str
@@ -166,9 +187,15 @@ class Batch:
     targets: Mapping[str, Tensor]
     rows: Sequence[int]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    parts: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def sequences(self) -> int:
+        """S, the first dimension of the fields."""
+        return len(self.rows) if self.parts is None else sum(self.parts)
 
     @property
     def width(self) -> int:
@@ -180,7 +207,7 @@ class Batch:
         """The same batch on `device`; lists stay as they are."""
         moved = {n: f.to(device) if isinstance(f, Tensor | RowBlock) else f for n, f in self.fields.items()}
         targets, weights = ({n: t.to(device) for n, t in given.items()} for given in (self.targets, self.weights))
-        return Batch(self.dataset, moved, targets, self.rows, weights)
+        return replace(self, fields=moved, targets=targets, weights=weights)
 
 
 Round: TypeAlias = Sequence[Batch]  # what one optimizer step consumes: K batches, usually of K data sets
@@ -188,7 +215,10 @@ Round: TypeAlias = Sequence[Batch]  # what one optimizer step consumes: K batche
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a task's path ends in: `scores`, (B, C) for a row, (B, W, C) for words, (B,) or whatever the module gave."""
+    """What a task's path ends in: `scores`, (B, C) for a row, (B, W, C) for words, (B,) or whatever the module gave.
+
+    Of rows of several sequences (B, P, ...), -inf for parts that a row does not have.
+    """
 
     task: str
     scores: Any
@@ -235,6 +265,18 @@ def part_rows(value: Any, start: int, stop: int, rows: int) -> Any:
     if len(value) != rows:
         raise ValueError(f"{rows} rows of several batches went in, {len(value)} came out")
     return value.part(start, stop) if isinstance(value, RowBlock) else value[start:stop]
+
+
+def by_row(value: Any, parts: Sequence[int]) -> Tensor:
+    """What a step gave for S sequences, (S, ...), row by row: (B, P, ...), -inf for parts that a row does not have."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"of rows of several sequences a path must end in numbers, found {type(value).__name__}")
+    if len(value) != sum(parts):
+        raise ValueError(f"{sum(parts)} sequences went in, {len(value)} came out")
+    counts = torch.tensor(list(parts), device=value.device)
+    found = value.new_full((len(parts), max(parts, default=0), *value.shape[1:]), -math.inf)
+    found[torch.arange(found.shape[1], device=value.device) < counts[:, None]] = value
+    return found
 
 
 def tensors_in(value: Any) -> list[Tensor]:

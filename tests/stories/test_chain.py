@@ -20,6 +20,7 @@ from manyheads.nn.crf import Lattice
 from manyheads.nn.heads import CrfHead
 from manyheads.predict import Input, Predictor
 from manyheads.run import run
+from manyheads.task.base import Reading
 from manyheads.text.tags import invalid_moves
 from manyheads.train.events import Evaluated, Event, Finished, Saved
 from manyheads.types import Batch, States
@@ -90,7 +91,7 @@ def test_weights_that_mean_nothing_keep_to_the_scheme_too(chained: Path, scheme:
     model = assemble(load_recipe(chained, [CRF, f"tasks.names.scheme={scheme}"])).build().eval()
     kind = model.tasks["names"].type
     lattice = head_of(model)(_states(40, 30, 16))
-    found = [p.value for p in kind.predict("names", lattice, [30] * 40) if isinstance(p.value, tuple)]
+    found = [p.value for p in kind.predict("names", lattice, [Reading(words=30)] * 40) if isinstance(p.value, tuple)]
     assert [invalid_moves(tags, kind.scheme) for tags in found] == [[]] * 40  # type: ignore[arg-type]
     assert len({tag for tags in found for tag in tags}) > 2
 

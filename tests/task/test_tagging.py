@@ -10,11 +10,16 @@ from torch.testing import assert_close
 
 from manyheads.errors import DataError, RecipeError
 from manyheads.nn.crf import Lattice, log_likelihood
+from manyheads.task.base import Reading
 from manyheads.task.tagging import Tagging
 from manyheads.text.tags import Span
 from manyheads.types import IGNORE, cat_rows
 
 LABELS = ("O", "B-PER", "I-PER")
+
+
+def readings(*words: int) -> list[Reading]:
+    return [Reading(words=n) for n in words]
 
 
 def scores(*rows: list[int], width: int | None = None) -> Tensor:
@@ -28,7 +33,7 @@ def scores(*rows: list[int], width: int | None = None) -> Tensor:
 
 
 def test_predictions_have_a_tag_a_word_and_their_spans() -> None:
-    found = Tagging(LABELS).predict("names", scores([1, 2, 0], [0, 1]), [3, 2])
+    found = Tagging(LABELS).predict("names", scores([1, 2, 0], [0, 1]), readings(3, 2))
     assert [p.value for p in found] == [("B-PER", "I-PER", "O"), ("O", "B-PER")]
     assert [p.spans for p in found] == [(Span("PER", 0, 2),), (Span("PER", 1, 2),)]
     assert all(p.probabilities == {} for p in found)
@@ -38,12 +43,12 @@ def test_predictions_have_a_tag_a_word_and_their_spans() -> None:
 def test_there_is_one_prediction_for_every_word(counts: list[int], wider: int, seed: int) -> None:
     width = max(counts) + wider
     found = torch.randn(len(counts), width, len(LABELS), generator=torch.Generator().manual_seed(seed))
-    answers = Tagging(LABELS).predict("names", found, counts)
+    answers = Tagging(LABELS).predict("names", found, readings(*counts))
     assert [len(p.value) for p in answers if isinstance(p.value, tuple)] == counts
 
 
 def test_a_word_without_a_score_gets_o() -> None:
-    (found,) = Tagging(LABELS).predict("names", scores([1], width=3), [3])
+    (found,) = Tagging(LABELS).predict("names", scores([1], width=3), readings(3))
     assert found.value == ("B-PER", "O", "O")
 
 
@@ -55,7 +60,7 @@ def test_without_counts_every_place_is_a_word() -> None:
 
 def test_plain_classes_have_no_spans() -> None:
     kind = Tagging(("NOUN", "VERB"), "none")
-    (found,) = kind.predict("pos", torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), [2])
+    (found,) = kind.predict("pos", torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), readings(2))
     assert (found.value, found.spans) == (("VERB", "NOUN"), ())
     assert kind.metric == "accuracy"
 
@@ -90,7 +95,7 @@ def test_scores_of_a_joined_round_are_trimmed_to_the_target() -> None:
     ],
 )
 def test_every_scheme_spells_spans(scheme: str, labels: tuple[str, ...], spans: tuple[Span, ...]) -> None:
-    (found,) = Tagging(labels, scheme).predict("names", scores([1, 2]), [2])
+    (found,) = Tagging(labels, scheme).predict("names", scores([1, 2]), readings(2))
     assert found.spans == spans
 
 
@@ -130,17 +135,17 @@ def lattice(emissions: Tensor, lengths: list[int]) -> Lattice:
 def test_the_best_path_keeps_to_the_scheme_where_single_tags_do_not() -> None:
     given = scores([2, 2, 0], [0, 2])  # I-PER begins a span
     kind = Tagging(LABELS)
-    assert [p.spans for p in kind.predict("names", given, [3, 2])] == [(), ()]
-    found = kind.predict("names", lattice(given + torch.tensor([0.0, 0.5, 0.0]), [3, 2]), [3, 2])
+    assert [p.spans for p in kind.predict("names", given, readings(3, 2))] == [(), ()]
+    found = kind.predict("names", lattice(given + torch.tensor([0.0, 0.5, 0.0]), [3, 2]), readings(3, 2))
     assert [p.value for p in found] == [("B-PER", "I-PER", "O"), ("O", "B-PER")]
     assert [p.spans for p in found] == [(Span("PER", 0, 2),), (Span("PER", 1, 2),)]
-    free = Tagging(("NOUN", "VERB", "ADJ"), "none").predict("pos", lattice(given, [3, 2]), [3, 2])
+    free = Tagging(("NOUN", "VERB", "ADJ"), "none").predict("pos", lattice(given, [3, 2]), readings(3, 2))
     assert [p.value for p in free] == [("ADJ", "ADJ", "NOUN"), ("NOUN", "ADJ")]
 
 
 def test_words_after_the_chain_are_o() -> None:
     kind, given = Tagging(LABELS), lattice(torch.ones(1, 3, 3) * torch.tensor([0.0, 9.0, 0.0]), [1])
-    assert kind.predict("names", given, [3])[0].value == ("B-PER", "O", "O")
+    assert kind.predict("names", given, readings(3))[0].value == ("B-PER", "O", "O")
     judged = kind.judge(given, torch.tensor([[1, 1, IGNORE]]))
     assert (judged.gold, judged.predicted) == ([["B-PER", "B-PER"]], [["B-PER", "O"]])
 

@@ -131,13 +131,23 @@ def _parsed(line: str, place: str) -> _Line:
         reason = str(error).partition(";")[0]  # Python goes on to advise on a setting of its own
         raise DataError(Problem(f"a JSON object is wanted: {reason}", place, line)) from error
     match data:
-        case {"text": str(text), "pair": str(pair)}:
+        case {"text": str(text), "choices": list(choices)} if isinstance(data.get("pair", ""), str) and _several(choices):
+            between = (data["pair"],) if "pair" in data else ()
+            return _Line((text, *between, choices), place, _repeated(data, place))
+        case {"text": str(text), "pair": str(pair)} if "choices" not in data:
             return _Line((text, pair), place, _repeated(data, place))
-        case {"text": str(text)} if "pair" not in data:
+        case {"question": str(text), "context": str(pair)}:
+            return _Line((text, pair), place, _repeated(data, place))
+        case {"text": str(text)} if "pair" not in data and "choices" not in data:
             return _Line(text, place, _repeated(data, place))
         case {"words": list(words)} if all(isinstance(w, str) for w in words):
             return _Line(words, place, _repeated(data, place))
-    raise DataError(Problem("an object with text, with text and pair, or with a list of words is wanted", place, line))
+    wanted = "text, with text and pair, with a list of words, with question and context, or with text and two or more choices"
+    raise DataError(Problem(f"an object with {wanted} is wanted", place, line))
+
+
+def _several(choices: list[Any]) -> bool:
+    return len(choices) > 1 and all(isinstance(choice, str) for choice in choices)
 
 
 def _repeated(data: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -162,6 +172,10 @@ def _summary(found: dict[str, Any]) -> str:
         return f"{found['value']:.3f}"
     if "label" in found:
         return f"{printable(found['label'])} ({found['probabilities'][found['label']]:.2f})"
+    if "choice" in found:
+        return f"{printable(found['text'])} ({found['probabilities'][found['choice']]:.2f})"
+    if "answer" in found:
+        return f"{printable(found['answer']) or 'no answer'} ({found['probability']:.2f})"
     if "labels" in found:
         return ", ".join(map(printable, found["labels"])) or "none"
     return ", ".join(f"{printable(s['text'])} [{printable(s['label'])}]" for s in found["spans"]) or "none"

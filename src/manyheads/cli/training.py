@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manyheads.api import load_recipe
+from manyheads.artefact import CONFIG
+from manyheads.blueprint import Blueprint
 from manyheads.cli.console import Ticker, note, print_json, print_table, printable, score, warn
 from manyheads.errors import listed
+from manyheads.folder import read_json
 from manyheads.journal import number
 from manyheads.run import run
 from manyheads.train.baseline import SUFFIX
@@ -97,7 +100,20 @@ def _finish(event: Finished, as_json: bool) -> None:
     print_scores(found, f"Scores of step {event.best}")
     print_cross([r for r in event.records if BEST in r.metric])
     note(f"the model is in {event.artefact}")
-    note(f"ask it:  manyheads predict {event.artefact} 'A text of your own'")
+    note(f"ask it:  {_asking(event.artefact)}")
+
+
+def _asking(artefact: Path) -> str:
+    """A command that asks the model something that one of its tasks reads."""
+    reads = {plan.reads for plan in Blueprint.from_json(read_json(artefact / CONFIG)).tasks.values()}
+    if reads & {"text", "words"}:
+        return f"manyheads predict {artefact} 'A text of your own'"
+    keys = {
+        "pair": '"text": "A text", "pair": "and another"',
+        "choices": '"text": "A text", "choices": ["one choice", "another"]',
+        "windows": '"question": "A question?", "context": "The text that holds the answer."',
+    }
+    return f"echo '{{{keys[min(reads)]}}}' | manyheads predict {artefact}"
 
 
 def last_scores(records: Sequence[Record], step: int) -> list[Record]:

@@ -12,7 +12,7 @@ from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
-from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
+from manyheads.config.spec.tasks import MultipleChoiceTask, OwnTask, QuestionAnsweringTask, RegressionTask, StepSpec, TaskBase
 from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
@@ -37,6 +37,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_layers(name, task, recipe))
         findings.extend(_task_data(name, task, root, formats))
         findings.extend(_length(name, task, recipe))
+        findings.extend(_parts(name, task, recipe))
         findings.extend(_labels(name, task))
         findings.extend(_metrics(name, task, plugins.get("metric")))
     findings.extend(_weights(recipe, root))
@@ -147,7 +148,7 @@ def _data(path: KeyPath, spec: DataSpec, formats: Collection[str]) -> Iterator[F
             remedy = "give `train`, or `from` with a data set's name" if path[0] == "tasks" else "give `train`"
             yield Finding(path, f"`{here}` has no rows to train on", remedy=remedy, at="key")
     if spec.words is not None:
-        for key in ("text", "pair"):
+        for key in ("text", "pair", "choices"):
             if getattr(spec, key) is not None:
                 rule = f"`words` and `{key}` exclude each other: rows come as words or as text"
                 yield Finding((*path, key), rule, getattr(spec, key), at="key")
@@ -174,10 +175,36 @@ def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) 
         yield Finding((*path, key), rule, key, remedy=remedy, at="key")
 
 
+def _home(name: str, task: TaskBase, recipe: Recipe) -> tuple[KeyPath, DataSpec | None]:
+    """The data set of a task, and where it stands; None: the one that is named is not there."""
+    if task.data.from_ is None:
+        return ("tasks", name, "data"), task.data
+    return ("data", task.data.from_), recipe.data.get(task.data.from_)
+
+
+def _parts(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
+    """Rows of choices and rows that are read through windows are several sequences, which only some tasks can learn from."""
+    home, spec = _home(name, task, recipe)
+    if spec is None or isinstance(task, OwnTask):
+        return
+    type_path: KeyPath = ("tasks", name, "type")
+    kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
+    if isinstance(task, MultipleChoiceTask) and spec.choices is None:
+        yield Finding(type_path, f"the task learns one of several choices, and `{dotted(home)}` names no `choices`", kind)
+    if not isinstance(task, MultipleChoiceTask) and spec.choices is not None:
+        yield Finding(type_path, "rows of choices are learned by a task of type 'multiple_choice'", kind)
+    if isinstance(task, QuestionAnsweringTask) and spec.words is not None:
+        yield Finding(type_path, "answers are found in texts, and the rows come as words", kind)
+    others = {n: t for n, t in recipe.tasks.items() if t.data.from_ is not None and t.data.from_ == task.data.from_}
+    asked = [n for n, t in others.items() if isinstance(t, QuestionAnsweringTask)]
+    if asked and not isinstance(task, QuestionAnsweringTask):
+        rule = f"the data set is read through windows for {listed(asked)}, and only question answering learns from windows"
+        yield Finding(type_path, rule, kind, remedy="name the same files as a data set of the task's own")
+
+
 def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
     """A data set's own limit within that of the encoder which reads it."""
-    home: KeyPath = ("tasks", name, "data") if task.data.from_ is None else ("data", task.data.from_)
-    spec = task.data if task.data.from_ is None else recipe.data.get(task.data.from_)
+    home, spec = _home(name, task, recipe)
     first = recipe.modules.get(_module(task.path[0])) if task.path else None
     if spec is None or spec.max_length is None or not isinstance(first, PretrainedModule):
         return

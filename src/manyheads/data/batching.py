@@ -80,8 +80,8 @@ def join(batches: Sequence[Batch]) -> list[list[Batch]]:
     groups: list[list[Batch]] = []
     apart = 0  # padded pieces of the last group's batches by themselves
     for batch in sorted(batches, key=lambda b: b.width, reverse=True):
-        alone = len(batch) * batch.width
-        together = (sum(map(len, groups[-1])) + len(batch)) * groups[-1][0].width if groups else 0
+        alone = batch.sequences * batch.width
+        together = (sum(b.sequences for b in groups[-1]) + batch.sequences) * groups[-1][0].width if groups else 0
         if groups and together <= _WASTE * (apart + alone):
             groups[-1].append(batch)
             apart += alone

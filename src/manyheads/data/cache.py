@@ -2,6 +2,9 @@
 
     ids list<int32>  types list<int8>  words list<int32>  cut int32  length int32  path dictionary  line int64
     target.<task>    as the task's target says (`TaskTarget.arrow`), null where the label is missing
+    parts list<int32>   where a row is several sequences: the pieces of each
+    passage string  starts list<int32>  stops list<int32>  part_words list<int32>
+                     where these are windows: the text, the characters of all their words, and how many words each has
 
 A file's name is the hash of all that decides its content. It is written under another name, synced, and renamed: whoever
 finds it finds it whole, and of two writers the last one wins with the same bytes. Its last four bytes are the CRC-32 of all
@@ -19,7 +22,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import tokenizers
@@ -28,9 +31,11 @@ from manyheads.data.encode import InputSpec
 from manyheads.data.targets import TaskTarget
 from manyheads.errors import Problem, ResourceError
 from manyheads.text.tokenize import Tokenizer
-from manyheads.types import Example, Row
+from manyheads.types import Example, Passage, Row
 
-FORMAT = 2
+FORMAT = 3
+_TEXT = InputSpec("text")
+_WINDOWS = ("starts", "stops", "part_words")
 TARGET = "target."  # prefix of a target's column
 _ROWS = 16_384  # in a record batch: what the writer holds in memory
 _KEY = b"manyheads.key"
@@ -54,11 +59,14 @@ def key(
     return digest.hexdigest()
 
 
-def schema(targets: Mapping[str, TaskTarget]) -> pa.Schema:
+def schema(targets: Mapping[str, TaskTarget], inputs: InputSpec = _TEXT) -> pa.Schema:
     """Columns of the table of examples with these targets."""
     numbers = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "words": pa.list_(pa.int32()), "cut": pa.int32()}
     place = {"length": pa.int32(), "path": pa.dictionary(pa.int32(), pa.string()), "line": pa.int64()}
-    return pa.schema({**numbers, **place, **{TARGET + task: target.arrow for task, target in targets.items()}})
+    several = {"parts": pa.list_(pa.int32())} if inputs.parts else {}
+    windows = {} if inputs.stride is None else {"passage": pa.string(), **dict.fromkeys(_WINDOWS, pa.list_(pa.int32()))}
+    wanted = {TARGET + task: target.arrow for task, target in targets.items()}
+    return pa.schema({**numbers, **place, **several, **windows, **wanted})
 
 
 def to_table(examples: Iterable[Example], columns: pa.Schema) -> pa.Table:
@@ -159,6 +167,17 @@ def _write_batches(file: IO[bytes], columns: pa.Schema, examples: Iterable[Examp
             writer.write_batch(batch)
 
 
+def _passages(passages: Sequence[Passage]) -> dict[str, list[Any]]:
+    """Columns of the windows of rows that are read through such."""
+    words = [[word for window in p.windows for word in window] for p in passages]
+    return {
+        "passage": [p.text for p in passages],
+        "starts": [[start for start, _ in row] for row in words],
+        "stops": [[stop for _, stop in row] for row in words],
+        "part_words": [[len(window) for window in p.windows] for p in passages],
+    }
+
+
 def _record_batches(examples: Iterable[Example], columns: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Batches whose path dictionaries each begin with the one before, as a file wants it."""
     paths: dict[str, int] = {}
@@ -175,6 +194,8 @@ def _record_batches(examples: Iterable[Example], columns: pa.Schema) -> Iterator
             "path": pa.DictionaryArray.from_arrays(indices, pa.array(list(paths), pa.string())),
             "line": [e.place.line for e in chunk],
             **{TARGET + task: [e.targets[task] for e in chunk] for task in tasks},
+            "parts": [e.parts for e in chunk],
+            **_passages([e.passage for e in chunk if e.passage is not None]),
         }
         yield pa.record_batch(
             [pa.array(found[f.name], f.type) if f.name != "path" else found["path"] for f in columns], columns

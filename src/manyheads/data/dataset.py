@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from manyheads.data.collate import Collator
 from manyheads.seeds import generator
-from manyheads.types import Batch, Place
+from manyheads.types import Batch, Passage, Place
 
 
 class Dataset(Protocol):
@@ -48,8 +48,11 @@ class Dataset(Protocol):
         """The rows, in their order."""
         ...
 
-    def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor:
-        """The targets to score predictions against: those of `batch`, and those of words that did not fit as well."""
+    def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Any:
+        """What predictions are scored against: the targets of `batch`, and those of words that did not fit as well.
+
+        For answers a list of the passages that they are found in, None for a row without a label.
+        """
         ...
 
 
@@ -84,7 +87,7 @@ class TextDataset:
         batch = self._collate(rows)
         return replace(batch, weights={task: torch.from_numpy(w[batch.rows]) for task, w in self.weights.items()})
 
-    def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor:
+    def gold(self, task: str, rows: Sequence[int] | np.ndarray) -> Tensor | list[Passage | None]:
         return self._collate.gold(task, rows)
 
     def sample(self, rows: int, seed: int) -> TextDataset:

@@ -11,7 +11,7 @@ from torch import nn
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.feedforward import FeedForward
-from manyheads.nn.heads import CrfHead, RowHead, WordHead
+from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
 from manyheads.nn.layers import Layer, ScalarMix
 from manyheads.nn.pool import AttentionPool, Pool
 from manyheads.nn.trunk import load_trunk
@@ -28,6 +28,7 @@ MODULES.register("feedforward")(FeedForward)
 MODULES.register("row_head")(RowHead)
 MODULES.register("word_head")(WordHead)
 MODULES.register("crf_head")(CrfHead)
+MODULES.register("span_head")(SpanHead)
 
 
 def build_module(name: str, kind: str, options: Mapping[str, Any], seed: int) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,19 @@ class WordHead(nn.Module):
         at = words.clamp(min=0).unsqueeze(-1).expand(-1, -1, states.states.shape[-1])
         scores: Tensor = self.linear(self.dropout(torch.gather(states.states, 1, at)))
         return scores * (words >= 0).unsqueeze(-1)
+
+
+class SpanHead(nn.Module):
+    """states (B, T, D) -> scores (B, W, C): a word head whose words without a piece score -inf, so that none is chosen."""
+
+    def __init__(self, width: int, classes: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.words = WordHead(width, classes, dropout)
+        self.ports = self.words.ports
+
+    def forward(self, states: States) -> Tensor:
+        scores: Tensor = self.words(states)
+        return scores.masked_fill((_words(states) < 0).unsqueeze(-1), -math.inf)
 
 
 class CrfHead(nn.Module):

@@ -17,22 +17,49 @@ from manyheads.graph import Step
 from manyheads.nn.losses import is_missing, without
 from manyheads.registry import Registry
 from manyheads.text.tags import Span
-from manyheads.types import part_rows
+from manyheads.types import Passage, part_rows
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer of one task for one row.
 
-    value          a label, a number, a tuple of labels, or a tuple of tags, one a word
-    probabilities  label to probability; empty for numbers and tags
+    value          a label, a number, a tuple of labels, a tuple of tags, one a word, or the text of a choice or an answer
+    probabilities  label to probability, of choices their number; empty for numbers, tags and answers
     spans          for tags: the spans they spell, in words
+    index          for choices: the number of the chosen one, from 0
+    found          for answers: where the answer stands
     """
 
     task: str
     value: str | float | tuple[str, ...]
     probabilities: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[Span, ...] = ()
+    index: int | None = None
+    found: Extract | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Characters (from, to) of an answer in its text, (0, 0) for none, and the probability of just this span."""
+
+    start: int
+    stop: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer has to know of the row's input.
+
+    words    how many words a text or a sentence has
+    choices  the texts to choose from
+    passage  the text that an answer is to be found in
+    """
+
+    words: int = 0
+    choices: tuple[str, ...] = ()
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +92,12 @@ class TaskType(Protocol):
         """
         ...
 
-    def judge(self, scores: Any, target: Tensor) -> Judged:
-        """What the scores say against the target."""
+    def judge(self, scores: Any, target: Any) -> Judged:
+        """What the scores say against the target, as the data set's `gold` has it."""
         ...
 
-    def predict(self, task: str, scores: Any, words: Sequence[int] | None) -> list[Prediction]:
-        """One prediction a row; `words` is the number of words of each row."""
+    def predict(self, task: str, scores: Any, rows: Sequence[Reading]) -> list[Prediction]:
+        """One prediction a row."""
         ...
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manyheads.errors import RecipeError
 from manyheads.nn.losses import cross_entropy, is_missing
-from manyheads.task.base import TASKS, Judged, Prediction
+from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
 
 @TASKS.register("classification")
@@ -52,7 +52,7 @@ class Classification:
             named(gold.tolist(), self.labels), named(found.argmax(-1).tolist(), self.labels), probabilities.cpu().numpy()
         )
 
-    def predict(self, task: str, scores: Tensor, words: Sequence[int] | None = None) -> list[Prediction]:
+    def predict(self, task: str, scores: Tensor, rows: Sequence[Reading] | None = None) -> list[Prediction]:
         probabilities = scores.float().softmax(-1).cpu()
         answers = named(probabilities.argmax(-1).tolist(), self.labels)
         names = named(range(scores.shape[-1]), self.labels)

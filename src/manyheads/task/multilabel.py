@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from manyheads.nn.losses import binary_cross_entropy, is_missing
-from manyheads.task.base import TASKS, Judged, Prediction
+from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
 
 @TASKS.register("multilabel")
@@ -36,7 +36,7 @@ class Multilabel:
         gold = target[known].cpu().numpy() > 0.5
         return Judged(self._sets(gold), self._sets(probabilities >= self.threshold), probabilities)
 
-    def predict(self, task: str, scores: Tensor, words: Sequence[int] | None = None) -> list[Prediction]:
+    def predict(self, task: str, scores: Tensor, rows: Sequence[Reading] | None = None) -> list[Prediction]:
         probabilities = scores.float().sigmoid().cpu().numpy()
         answers = self._sets(probabilities >= self.threshold)
         return [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from manyheads.nn.losses import is_missing, squared_error
-from manyheads.task.base import TASKS, Judged, Prediction
+from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
 
 @TASKS.register("regression")
@@ -31,7 +31,7 @@ class Regression:
         found = self._clip(scores.float().reshape(target.shape))
         return Judged(target[known].tolist(), found[known].tolist())
 
-    def predict(self, task: str, scores: Tensor, words: Sequence[int] | None = None) -> list[Prediction]:
+    def predict(self, task: str, scores: Tensor, rows: Sequence[Reading] | None = None) -> list[Prediction]:
         return [Prediction(task, value) for value in self._clip(scores.float().reshape(-1)).tolist()]
 
     def _clip(self, scores: Tensor) -> Tensor:

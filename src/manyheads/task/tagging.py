@@ -11,7 +11,7 @@ from torch import Tensor
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.crf import Lattice, Moves, log_likelihood, viterbi
 from manyheads.nn.losses import cross_entropy
-from manyheads.task.base import TASKS, Judged, Prediction
+from manyheads.task.base import TASKS, Judged, Prediction, Reading
 from manyheads.text.tags import Scheme, Span, legal_moves, spans
 from manyheads.types import IGNORE
 
@@ -62,9 +62,9 @@ class Tagging:
                 predicted.append([self.labels[g] for _, g in kept])
         return Judged(gold, predicted)
 
-    def predict(self, task: str, scores: Tensor | Lattice, words: Sequence[int] | None = None) -> list[Prediction]:
+    def predict(self, task: str, scores: Tensor | Lattice, rows: Sequence[Reading] | None = None) -> list[Prediction]:
         found = self._best(scores)
-        counts = [len(row) for row in found] if words is None else words
+        counts = [len(row) for row in found] if rows is None else [row.words for row in rows]
         tags = [tuple(self.labels[i] for i in row[:n]) for row, n in zip(found, counts, strict=True)]
         return [Prediction(task, row, spans=tuple(self._spans(row))) for row in tags]
 

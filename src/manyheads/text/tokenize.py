@@ -97,6 +97,25 @@ class Tokenizer:
                 found.append(_pieces(encoding, room, offsets, len(words)))
         return found
 
+    def encode_windows(
+        self, questions: Sequence[str], contexts: Sequence[str], max_length: int, stride: int
+    ) -> list[tuple[Pieces, ...]]:
+        """Windows over each context, every one behind the question; of a question at most half of the room is read.
+
+        Neighbours share `stride` pieces of the context, fewer where half a window is less. `words` of a window are its first
+        special piece, and then its pieces of the context; `offsets` are in the question and in the whole context. What is
+        cut of a question counts in the first window. ArtefactError of a tokenizer without special pieces.
+        """
+        room = self._room(max_length, pair=True)
+        if room < 2:
+            raise RecipeError(Problem("max_length must leave room for a piece of each text", "", str(max_length)))
+        pairs = list(zip(questions, contexts, strict=True))
+        found: list[tuple[Pieces, ...]] = []
+        for start in range(0, len(pairs), _CHUNK):
+            for encoding in self._backend.encode_batch(pairs[start : start + _CHUNK]):
+                found.append(_windows(encoding, room, stride))
+        return found
+
     def _room(self, max_length: int, pair: bool) -> int:
         """Pieces that the text itself may have."""
         room = max_length - self._backend.num_special_tokens_to_add(pair)
@@ -135,6 +154,35 @@ def _pieces(encoding: tokenizers.Encoding, room: int, offsets: bool, words: int 
     first = _first_pieces(encoding.word_ids, kept, words) if words else ()
     spans = tuple(encoding.offsets if kept is None else [encoding.offsets[i] for i in kept]) if offsets else ()
     return Pieces(tuple(ids), tuple(types), first, spans, len(encoding) - len(ids))
+
+
+def _windows(encoding: tokenizers.Encoding, room: int, stride: int) -> tuple[Pieces, ...]:
+    """A question and its context, a window for each part of the context that fits beside the question."""
+    special, question, context = (
+        [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == wanted] for wanted in (None, 0, 1)
+    )
+    if not special:
+        raise ArtefactError("answers are found beside a special piece, and this tokenizer puts none before a text")
+    asked = question[: max(room // 2, room - len(context))]
+    width = room - len(asked)
+    step = max(width - stride, (width + 1) // 2, 1)
+    found: list[Pieces] = []
+    for begin in range(0, max(len(context) - width, 0) + step, step):
+        part = context[begin : begin + width]
+        kept = sorted([*special, *asked, *part])
+        at = {piece: position for position, piece in enumerate(kept)}
+        found.append(
+            Pieces(
+                ids=tuple(encoding.ids[i] for i in kept),
+                types=tuple(encoding.type_ids[i] for i in kept),
+                words=tuple(at[i] for i in (special[0], *part)),
+                offsets=tuple(encoding.offsets[i] for i in kept),
+                cut=0 if found else len(question) - len(asked),
+            )
+        )
+        if begin + width >= len(context):
+            break
+    return tuple(found)
 
 
 def _kept(sequences: Sequence[int | None], room: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ def rehearse(model: Model, datasets: Iterable[Dataset], engine: Engine) -> None:
                 if found := _strange_ids(task, dataset, scores):
                     strange += found
                     continue
-                judged = task.type.judge(scores, dataset.gold(label, row).to(engine.device))
+                judged = task.type.judge(scores, _on(dataset.gold(label, row), engine))
                 sample = (judged.gold, judged.predicted, judged.probabilities)
                 unscored += unfit(label, task.metric, task.metrics, task.type.labels, task.type.scheme, sample)
     finally:
@@ -131,9 +132,9 @@ def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: 
             }
         for i, (label, task) in enumerate(heads.items()):
             found = outputs[task].scores
-            if count := items(batch.targets[label]):
+            if count := int(np.count_nonzero(dataset.items(label)[mine])) if batch.parts else items(batch.targets[label]):
                 losses[i] += torch.tensor([float(sums[label]), count])
-            judged = model.tasks[task].type.judge(found, dataset.gold(label, mine).to(engine.device))
+            judged = model.tasks[task].type.judge(found, _on(dataset.gold(label, mine), engine))
             scores[label].add(judged.gold, judged.predicted, judged.probabilities)
     return _records(scores, engine.sum(losses.to(engine.device)).tolist(), dataset, engine, step)
 
@@ -151,6 +152,10 @@ def _records(
         values = {"loss": total / count, **whole.compute()}
         records += [Record(step, label, dataset.name, dataset.split, metric, value) for metric, value in values.items()]
     return records
+
+
+def _on(gold: Any, engine: Engine) -> Any:
+    return gold.to(engine.device) if isinstance(gold, Tensor) else gold
 
 
 def _score(model: Model, name: str) -> Score:

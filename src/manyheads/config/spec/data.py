@@ -42,6 +42,10 @@ class DataSpec(Strict):
     """Column of the second text; default: none (SQuAD: `context`, unless `text` is named)."""
     words: str | None = None
     """Column of the words, for data that come as words (CoNLL: the first column unless said; CoNLL-U: `form`)."""
+    choices: str | None = None
+    """Column of a list of choices, for `multiple_choice`: each is read behind `text`, and behind `pair` where one is named."""
+    stride: int = Field(default=64, ge=0)
+    """Pieces that two neighbouring windows on a long text share, for `question_answering`; at most half of a window."""
     columns: list[str] | None = None
     """Names of the columns of a file without a header; for CoNLL names from the left (default: words, then tags last)."""
     encoding: str = "utf-8"

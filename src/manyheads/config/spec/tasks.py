@@ -33,7 +33,7 @@ class TaskBase(Strict):
     lr: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate of what only this task trains and is not pretrained, such as its head; default: `head_lr`."""
     metric: str | None = None
-    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1."""
+    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1."""
     metrics: list[str] = Field(default_factory=list)
     """Further scores to report."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -92,10 +92,41 @@ class TaggingTask(TaskBase):
     """`softmax`: each tag by itself. `crf`: the best path, with scores learned for neighbours; it never breaks the scheme."""
 
 
+class MultipleChoiceTask(TaskBase):
+    """The right one of each row's choices, of which rows may have different numbers. Cross-entropy over the row's choices.
+
+    The label column has the number of the choice, from 0, or its text; the head gives each choice one score.
+    """
+
+    type: Literal["multiple_choice"]
+
+
+class QuestionAnsweringTask(TaskBase):
+    """The answer to a question as it stands in a text, which may be long: it is read through windows.
+
+    `text` is the question (default: `question`), `pair` what is read (`context`), `label` the answers (`answers`): a list of
+    texts, which stand in `pair`. Cross-entropy of the first and of the last piece of the first answer in each window, the mean
+    over both and over the windows; a window without the answer has to say so.
+    """
+
+    type: Literal["question_answering"]
+    starts: str = "starts"
+    """Column of the offsets of the answers, in characters; not needed where the answers come as `{text, answer_start}`."""
+    no_answer: bool | None = None
+    """Whether "there is none" is an answer; default: whether a training row has none."""
+    threshold: float = 0.0
+    """With `no_answer`: there is none when its score is higher than the best answer's by more than this."""
+    longest: int = Field(default=30, ge=1)
+    """Most pieces of an answer."""
+
+
+_BUILT_IN = ("classification", "multilabel", "regression", "tagging", "multiple_choice", "question_answering")
+
+
 class OwnTask(TaskBase):
     """A task type that a plug-in registered."""
 
-    type: str = Field(json_schema_extra={"not": {"enum": ["classification", "multilabel", "regression", "tagging"]}})
+    type: str = Field(json_schema_extra={"not": {"enum": [*_BUILT_IN]}})
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the registered class."""
 
@@ -105,6 +136,8 @@ TaskSpec: TypeAlias = Annotated[
     | Annotated[MultilabelTask, Tag("multilabel")]
     | Annotated[RegressionTask, Tag("regression")]
     | Annotated[TaggingTask, Tag("tagging")]
+    | Annotated[MultipleChoiceTask, Tag("multiple_choice")]
+    | Annotated[QuestionAnsweringTask, Tag("question_answering")]
     | Annotated[OwnTask, Tag("own")],
-    own_or(frozenset({"classification", "multilabel", "regression", "tagging"})),
+    own_or(frozenset(_BUILT_IN)),
 ]

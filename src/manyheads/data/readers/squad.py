@@ -13,7 +13,7 @@ from manyheads.data.readers.contract import READERS, BadRow, Rows, Source, refus
 from manyheads.data.readers.decode import line_ends, read_text
 from manyheads.data.readers.nested import BrokenRule, Nested, walk, want, want_objects
 from manyheads.errors import shown
-from manyheads.text.graphemes import splits_grapheme
+from manyheads.text.answers import misplaced
 from manyheads.types import Place, Row, Value
 
 
@@ -64,7 +64,8 @@ def _values(around: tuple[Nested, ...], known: set[Value]) -> dict[str, Value]:
     if impossible and answers:
         raise BrokenRule("it is said to be impossible, and has answers")
     for answer, start in answers:
-        _check(answer, start, context)
+        if rule := misplaced(answer, start, context):
+            raise BrokenRule(rule)
     if (name := want(question, "id", str)) in known:
         raise BrokenRule("an earlier question has the same id")
     return {
@@ -76,28 +77,6 @@ def _values(around: tuple[Nested, ...], known: set[Value]) -> dict[str, Value]:
         "starts": [start for _, start in answers],
         "impossible": impossible,
     }
-
-
-def _check(answer: str, start: int, context: str) -> None:
-    """BrokenRule unless the answer stands in the context at `start`, in whole characters."""
-    if not answer:
-        raise BrokenRule("an answer is empty")
-    if start < 0:
-        raise BrokenRule(f"the offset of the answer {shown(answer)} is {start}")
-    stop = start + len(answer)
-    if (found := context[start:stop]) != answer:
-        there = f"{shown(found)} stands there" if found else f"the context has {len(context)} characters"
-        there += _elsewhere(answer, start, context)
-        raise BrokenRule(f"the answer {shown(answer)} does not stand at offset {start}: {there}")
-    for offset in (start, stop):
-        if splits_grapheme(context, offset):
-            raise BrokenRule(f"the answer {shown(answer)} at offset {start}: offset {offset} lies inside a character")
-
-
-def _elsewhere(answer: str, start: int, context: str) -> str:
-    """Where the answer stands that is nearest to `start`."""
-    offsets = [at for at in (context.rfind(answer, 0, start + len(answer)), context.find(answer, start)) if at >= 0]
-    return f"; it stands at {min(offsets, key=lambda at: abs(at - start))}" if offsets else ""
 
 
 def _id(question: Nested) -> str:

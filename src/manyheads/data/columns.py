@@ -1,0 +1,99 @@
+"""Columns of the encoded table: lists as views on its memory, and targets as the batch of a task has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from manyheads.types import IGNORE
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Rows (B,) of a table, and the record batch and the row in it of each."""
+
+    rows: np.ndarray
+    places: Sequence[tuple[int, int]]
+
+
+class Targets(Protocol):
+    """A target column of a table."""
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        """(B, ...) targets; a tag whose word is -1 in `words` (B, W) is skipped."""
+        ...
+
+
+class Lists:
+    """A column of lists: views on the memory of its record batches, and where in it each row's list lies."""
+
+    def __init__(self, arrays: Sequence[pa.ListArray]) -> None:
+        self.values = [array.values.to_numpy() for array in arrays]
+        bounds = [array.offsets.to_numpy() for array in arrays]
+        self.starts: np.ndarray = np.concatenate([np.zeros(0, np.int32), *(b[:-1] for b in bounds)])
+        self.lengths: np.ndarray = np.concatenate([np.zeros(0, np.int32), *(np.diff(b) for b in bounds)])
+
+    def lists(self, where: Where) -> list[np.ndarray]:
+        """The rows' lists as they lie. A null is an empty list."""
+        starts, stops = self.starts[where.rows], self.starts[where.rows] + self.lengths[where.rows]
+        spans = zip((b for b, _ in where.places), starts.tolist(), stops.tolist(), strict=True)
+        return [self.values[b][start:stop] for b, start, stop in spans]
+
+    def padded(
+        self, where: Where, fill: int, counts: np.ndarray | None = None, width: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(B, L) int64 and which entries are real; L is the longest list, at least `width`.
+
+        `counts` (S,) parts the lists of all rows, one after the other, anew: then (S, L).
+        """
+        lengths = self.lengths[where.rows] if counts is None else counts
+        flat = np.concatenate(self.lists(where))
+        real = np.arange(max(width, lengths.max())) < lengths[:, None]
+        padded = np.full(real.shape, fill, np.int64)
+        padded[real] = flat
+        return padded, real
+
+
+class Numbers:
+    """A column of one number a row; nulls are filled."""
+
+    def __init__(self, arrays: Sequence[pa.Array], fill: float, dtype: type[np.generic]) -> None:
+        filled = [array.fill_null(fill).to_numpy(zero_copy_only=False).astype(dtype) for array in arrays]
+        self.values: np.ndarray = np.concatenate([np.zeros(0, dtype), *filled])
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        return np.take(self.values, where.rows)
+
+
+class Flags:
+    """A column of a 0 or 1 for each of C labels; a null is a row of NaN."""
+
+    def __init__(self, arrays: Sequence[pa.FixedSizeListArray], width: int) -> None:
+        self.values, self.valid = [], []
+        for array in arrays:
+            # the slots of nulls hold anything, so the bytes are read as they lie
+            flat = np.frombuffer(array.values.buffers()[1] or b"", np.int8)[array.values.offset :]
+            self.values.append(flat[array.offset * width : (array.offset + len(array)) * width].reshape(len(array), width))
+            self.valid.append(array.is_valid().to_numpy(zero_copy_only=False))
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        found = np.stack([self.values[b][i] for b, i in where.places]).astype(np.float32)
+        found[[not self.valid[b][i] for b, i in where.places]] = np.nan
+        return found
+
+
+class Tags:
+    """A column of an index for each word; a null is a row to skip."""
+
+    def __init__(self, tags: Lists) -> None:
+        self.tags = tags
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        found, _ = self.tags.padded(where, IGNORE, width=0 if words is None else words.shape[1])
+        if words is not None:
+            found[words < 0] = IGNORE
+        return found
