@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.check_mixture import settled
@@ -21,11 +20,20 @@ from manyheads.config.spec.modules import (
     PretrainedModule,
     ScalarMixModule,
 )
-from manyheads.config.spec.tasks import ClassificationTask, MultilabelTask, OwnTask, RegressionTask, TaggingTask, TaskBase
+from manyheads.config.spec.tasks import (
+    BinaryTask,
+    ClassificationTask,
+    MultilabelTask,
+    OwnTask,
+    RegressionTask,
+    TaggingTask,
+    TaskBase,
+)
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
+from manyheads.data.targets import ClassTarget
 from manyheads.encoders import find_encoder
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
@@ -38,7 +46,6 @@ from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.text.tokenize import Tokenizer
-from manyheads.types import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +248,9 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
         case ClassificationTask():
             weights = _class_weights(task, prepared, name, names)
             return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing}
+        case BinaryTask():
+            weights = _class_weights(task, prepared, name, names)
+            return {"labels": names, "threshold": task.threshold, "class_weights": weights}
         case MultilabelTask():
             return {"labels": names, "threshold": task.threshold}
         case RegressionTask():
@@ -252,21 +262,24 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
     raise TypeError(f"no such task: {type(task).__name__}")
 
 
-def _class_weights(task: ClassificationTask, prepared: Prepared, name: str, labels: list[str]) -> list[float] | None:
+def _class_weights(
+    task: ClassificationTask | BinaryTask, prepared: Prepared, name: str, labels: list[str]
+) -> list[float] | None:
     """A weight a label; `balanced` makes each label's rows count the same, with 1 on average over the rows.
 
-    Where rows have weights of their own, a row of weight w is w rows here too.
+    Where rows have weights of their own, a row of weight w is w rows here too; of a soft label each label has its share.
     """
     if task.class_weights is None:
         return None
     if task.class_weights == "balanced":
+        target = cast(ClassTarget, prepared.targets[name])
         rows = prepared.rows["train"]
         weights = prepared.weights[name].tolist() if name in prepared.weights else [1] * len(rows)
-        counts: defaultdict[Target, float] = defaultdict(int)
+        counts = [0.0] * len(labels)
         for row, weight in zip(rows, weights, strict=True):
-            counts[prepared.targets[name].target(row)] += weight
-        total = sum(count for target, count in counts.items() if target is not None)
-        return [total / (len(labels) * (counts[i] or 1)) for i in range(len(labels))]
+            for i, share in enumerate(target.shares(row) or ()):
+                counts[i] += weight * share
+        return [sum(counts) / (len(labels) * (count or 1)) for count in counts]
     return [task.class_weights.get(label, 1.0) for label in labels]
 
 

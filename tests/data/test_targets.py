@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyheads.data.label_column import require_column
 from manyheads.data.labels import LabelMap
 from manyheads.data.targets import (
+    BinaryTarget,
     ClassTarget,
     KnownTarget,
     MultilabelTarget,
     NumberTarget,
     TagTarget,
-    require_column,
     target_from_json,
 )
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError
@@ -49,7 +50,13 @@ def problems(work: Any, *args: Any) -> list[Problem]:
 
 @pytest.mark.parametrize(
     "target",
-    [ClassTarget("t", "label"), MultilabelTarget("t", "label"), NumberTarget("t", "label"), TagTarget("t", "label", words="w")],
+    [
+        BinaryTarget("t", "label"),
+        ClassTarget("t", "label"),
+        MultilabelTarget("t", "label"),
+        NumberTarget("t", "label"),
+        TagTarget("t", "label", words="w"),
+    ],
 )
 class TestAll:
     def test_a_column_that_is_not_there_names_the_nearest(self, target: KnownTarget) -> None:
@@ -418,3 +425,41 @@ def test_json_bounds_are_numbers(low: Any) -> None:
 def test_json_of_a_whole_bound() -> None:
     kept = json.loads(json.dumps(NumberTarget("t", "label", high=5).to_json()))
     assert target_from_json(kept) == NumberTarget("t", "label", high=5)
+
+
+# two labels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_target_of_two_labels_is_how_likely_the_second_is() -> None:
+    target = BinaryTarget("t", "label").fit(rows("b", "a", None))
+    assert target.known.names == ("a", "b")
+    assert [target.target(r) for r in rows("a", "b", None)] == [(0.0,), (1.0,), None]
+    assert [target.shares(r) for r in rows("a", "b", None)] == [(1.0, 0.0), (0.0, 1.0), None]
+    assert target.arrow.list_size == 1
+
+
+@pytest.mark.parametrize("declared", [None, LabelMap(("a", "b")), LabelMap(("b", "a"))])
+def test_the_positive_label_comes_second(declared: LabelMap | None) -> None:
+    for positive, names in (("a", ("b", "a")), ("b", ("a", "b")), (None, ("a", "b"))):
+        target = BinaryTarget("t", "label", positive=positive, labels=declared).fit(rows("b", "a"))
+        assert target.known.names == names
+        assert target.target(row("a")) == (float(names[1] == "a"),)
+        assert target_from_json(json.loads(json.dumps(target.to_json()))) == target
+
+
+def test_a_third_label_is_told_where_it_first_stands() -> None:
+    (problem,) = problems(BinaryTarget("t", "label").fit, rows("b", "a", "b", "c", "a", "c"))
+    assert (problem.place, problem.value) == ("data.jsonl:4", "c")
+    assert problem.rule == "task t: a binary task has two labels, here 'b', 'a', and this is a third"
+    assert "classification" in problem.remedy
+
+
+def test_one_label_alone_wants_the_other_to_be_named() -> None:
+    (problem,) = problems(BinaryTarget("t", "label").fit, rows("b", "b"))
+    assert problem.rule.endswith("and the training rows have only 'b'")
+    assert BinaryTarget("t", "label", labels=AB).fit(rows("b", "b")).known == AB
+
+
+def test_a_positive_label_that_is_not_there() -> None:
+    with pytest.raises(RecipeError, match=r"tasks.t.positive: no label is called this; there are 'no', 'yes'.*mean 'yes'"):
+        BinaryTarget("t", "label", positive="yess").fit(rows("no", "yes"))

@@ -12,7 +12,7 @@ from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
-from manyheads.config.spec.tasks import OwnTask, RegressionTask, StepSpec, TaskBase
+from manyheads.config.spec.tasks import BinaryTask, OwnTask, RegressionTask, StepSpec, TaskBase
 from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
@@ -197,6 +197,8 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
     for label in weights if labels and isinstance(weights, dict) else ():
         if label not in labels:
             yield absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
+    if labels and isinstance(task, BinaryTask) and task.positive not in (None, *labels):
+        yield absent((*path, "positive"), "no label is called this", str(task.positive), labels)
     if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
 

@@ -115,13 +115,13 @@ class _Numbers:
 
 
 class _Flags:
-    """A column of a 0 or 1 for each of C labels; a null is a row of NaN."""
+    """A column of a number for each of C labels, 0 or 1 or a probability; a null is a row of NaN."""
 
-    def __init__(self, arrays: Sequence[pa.FixedSizeListArray], width: int) -> None:
+    def __init__(self, arrays: Sequence[pa.FixedSizeListArray], width: int, dtype: type[np.generic]) -> None:
         self.values, self.valid = [], []
         for array in arrays:
             # the slots of nulls hold anything, so the bytes are read as they lie
-            flat = np.frombuffer(array.values.buffers()[1] or b"", np.int8)[array.values.offset :]
+            flat = np.frombuffer(array.values.buffers()[1] or b"", dtype)[array.values.offset :]
             self.values.append(flat[array.offset * width : (array.offset + len(array)) * width].reshape(len(array), width))
             self.valid.append(array.is_valid().to_numpy(zero_copy_only=False))
 
@@ -146,7 +146,7 @@ class _Tags:
 
 def _targets(arrays: Sequence[pa.Array], type_: pa.DataType) -> Targets:
     if pa.types.is_fixed_size_list(type_):
-        return _Flags(arrays, type_.list_size)
+        return _Flags(arrays, type_.list_size, type_.value_type.to_pandas_dtype())
     if pa.types.is_list(type_):
         return _Tags(_Lists(arrays))
     return _Numbers(arrays, np.nan, np.float32) if pa.types.is_floating(type_) else _Numbers(arrays, IGNORE, np.int64)

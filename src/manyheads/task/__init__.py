@@ -1,3 +1,3 @@
 """What a task is: a path, and a type that knows its loss, its predictions and its scores. It holds no data and no modules."""
 
-from manyheads.task import classification, multilabel, regression, tagging  # noqa: F401  # importing them fills the registry
+from manyheads.task import binary, classification, multilabel, regression, tagging  # noqa: F401  # importing them fills the registry

@@ -56,6 +56,24 @@ class ClassificationTask(TaskBase):
     """Weight of each label's rows in the loss."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all labels."""
+    soft_labels: bool = False
+    """The label column may hold probabilities: `{label: probability}`, or a list in the order of `labels`."""
+
+
+class BinaryTask(TaskBase):
+    """One of two labels a row, told by one score; one text or a pair. Binary cross-entropy."""
+
+    type: Literal["binary"]
+    labels: list[str] | None = Field(default=None, min_length=2, max_length=2)
+    """Both labels; default: those of the training rows."""
+    positive: str | None = None
+    """The label that the score is for, and precision, recall and f1; default: the second of the sorted labels."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """The positive label is predicted when its probability reaches this."""
+    class_weights: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None = None
+    """Weight of each label's rows in the loss."""
+    soft_labels: bool = False
+    """The label column may hold probabilities: `{label: probability}`, or a list in the order of `labels`."""
 
 
 class MultilabelTask(TaskBase):
@@ -95,16 +113,17 @@ class TaggingTask(TaskBase):
 class OwnTask(TaskBase):
     """A task type that a plug-in registered."""
 
-    type: str = Field(json_schema_extra={"not": {"enum": ["classification", "multilabel", "regression", "tagging"]}})
+    type: str = Field(json_schema_extra={"not": {"enum": ["binary", "classification", "multilabel", "regression", "tagging"]}})
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the registered class."""
 
 
 TaskSpec: TypeAlias = Annotated[
     Annotated[ClassificationTask, Tag("classification")]
+    | Annotated[BinaryTask, Tag("binary")]
     | Annotated[MultilabelTask, Tag("multilabel")]
     | Annotated[RegressionTask, Tag("regression")]
     | Annotated[TaggingTask, Tag("tagging")]
     | Annotated[OwnTask, Tag("own")],
-    own_or(frozenset({"classification", "multilabel", "regression", "tagging"})),
+    own_or(frozenset({"binary", "classification", "multilabel", "regression", "tagging"})),
 ]
