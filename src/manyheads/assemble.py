@@ -247,16 +247,16 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
     match task:
         case ClassificationTask():
             weights = _class_weights(task, prepared, name, names)
-            return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing}
+            return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing, "focal": task.focal}
         case BinaryTask():
             weights = _class_weights(task, prepared, name, names)
-            return {"labels": names, "threshold": task.threshold, "class_weights": weights}
+            return {"labels": names, "threshold": task.threshold, "class_weights": weights, "focal": task.focal}
         case MultilabelTask():
-            return {"labels": names, "threshold": task.threshold}
+            return {"labels": names, "threshold": task.threshold, "focal": task.focal}
         case RegressionTask():
             return {"low": task.low, "high": task.high}
         case TaggingTask():
-            return {"labels": names, "scheme": task.scheme}
+            return {"labels": names, "scheme": task.scheme, "focal": task.focal}
         case OwnTask():
             return {**task.options, **({"labels": names} if names else {})}
     raise TypeError(f"no such task: {type(task).__name__}")

@@ -125,3 +125,18 @@ def test_real_phrases_of_a_real_encoder(shared_data: Path, bert_tiny: Path, plac
     scores = {r.metric: r.value for r in last.records if r.split == "dev"}
     assert scores["accuracy"] > scores["accuracy@majority"] + 0.05
     assert scores["roc_auc"] > 0.7
+
+
+def test_the_focal_loss_of_every_type_reaches_training(recipe: Path) -> None:
+    """Its loss of the same weights is lower, as every item counts less, and what it trains is another model."""
+    for kind, task in (("classification", "mood"), ("binary", "mood"), ("multilabel", "mood"), ("tagging", "names")):
+        plain = (f"tasks.{task}.type={kind}",)
+        losses = []
+        for overrides in (plain, (*plain, f"tasks.{task}.focal=2.0")):
+            assembly = assemble(load_recipe(recipe, overrides))
+            batch = assembly.train[task].batch(range(6))
+            losses.append(float(assembly.build().eval().losses([batch])[task]))
+        assert losses[1] < losses[0] / 2 or kind == "tagging"
+        assert 0 < losses[1] < losses[0]
+    with pytest.raises(RecipeError, match=r"the likelihood of a whole path has no focal loss.*`decoder: softmax`"):
+        load_recipe(recipe, ["tasks.names.decoder=crf", "tasks.names.focal=2"])

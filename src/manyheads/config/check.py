@@ -12,7 +12,7 @@ from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
-from manyheads.config.spec.tasks import BinaryTask, OwnTask, RegressionTask, StepSpec, TaskBase
+from manyheads.config.spec.tasks import BinaryTask, OwnTask, RegressionTask, StepSpec, TaggingTask, TaskBase
 from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
@@ -187,7 +187,7 @@ def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
-    """Labels once each, and weights only for labels that there are; a range that is not empty."""
+    """Labels once each, and weights only for labels that there are; losses that fit; a range that is not empty."""
     path: KeyPath = ("tasks", name)
     labels: list[str] = getattr(task, "labels", None) or []
     for i, label in enumerate(labels):
@@ -199,6 +199,9 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
             yield absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
     if labels and isinstance(task, BinaryTask) and task.positive not in (None, *labels):
         yield absent((*path, "positive"), "no label is called this", str(task.positive), labels)
+    if isinstance(task, TaggingTask) and task.focal and task.decoder == "crf":
+        rule = "the likelihood of a whole path has no focal loss, which is for single items"
+        yield Finding((*path, "focal"), rule, f"{task.focal:g}", remedy="take `focal` out, or write `decoder: softmax`")
     if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
 

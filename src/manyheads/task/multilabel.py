@@ -13,22 +13,26 @@ from manyheads.task.base import TASKS, Judged, Prediction
 
 @TASKS.register("multilabel")
 class Multilabel:
-    """scores and target (B, C), target 0, 1 or NaN; binary cross-entropy a label, averaged over the labels."""
+    """scores and target (B, C), target 0, 1 or NaN; binary cross-entropy a label, averaged over the labels.
+
+    `focal` is gamma of the focal loss (`manyheads.nn.losses.cross_entropy`).
+    """
 
     wants = "vector"
     metric = "f1_micro"
     scheme = "none"
 
-    def __init__(self, labels: Sequence[str], threshold: float = 0.5) -> None:
+    def __init__(self, labels: Sequence[str], threshold: float = 0.5, focal: float = 0.0) -> None:
         self.labels = tuple(labels)
         self.threshold = threshold
+        self.focal = focal
 
     @property
     def outputs(self) -> int:
         return len(self.labels)
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        return binary_cross_entropy(scores, target, weights)
+        return binary_cross_entropy(scores, target, weights, gamma=self.focal)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

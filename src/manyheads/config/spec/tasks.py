@@ -56,6 +56,8 @@ class ClassificationTask(TaskBase):
     """Weight of each label's rows in the loss."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all labels."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
     soft_labels: bool = False
     """The label column may hold probabilities: `{label: probability}`, or a list in the order of `labels`."""
 
@@ -72,6 +74,8 @@ class BinaryTask(TaskBase):
     """The positive label is predicted when its probability reaches this."""
     class_weights: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None = None
     """Weight of each label's rows in the loss."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
     soft_labels: bool = False
     """The label column may hold probabilities: `{label: probability}`, or a list in the order of `labels`."""
 
@@ -86,6 +90,8 @@ class MultilabelTask(TaskBase):
     """Splits the label column where it is text."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """A label is predicted when its probability reaches this."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
 
 
 class RegressionTask(TaskBase):
@@ -108,6 +114,8 @@ class TaggingTask(TaskBase):
     """How tags spell spans; `none`: tags are plain classes (parts of speech) and are scored by accuracy."""
     decoder: Literal["softmax", "crf"] = "softmax"
     """`softmax`: each tag by itself. `crf`: the best path, with scores learned for neighbours; it never breaks the scheme."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: cross-entropy. Not with `crf`."""
 
 
 class OwnTask(TaskBase):
