@@ -21,6 +21,7 @@ from manyheads.config.spec.modules import (
     ScalarMixModule,
 )
 from manyheads.config.spec.tasks import (
+    PER_LABEL,
     BinaryTask,
     ClassificationTask,
     MultilabelTask,
@@ -187,7 +188,7 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
     steps = [Step(s) if isinstance(s, str) else Step(s.module, tuple(s.inputs), s.name or "") for s in task.path]
     port = pool.follow(name, steps)
     made = make_type(name, kind, options)
-    if wrong := [*_unknown_weights(name, task, made), *_unfit_metrics(name, task, made)]:
+    if wrong := [*_unknown_labels(name, task, made), *_unfit_metrics(name, task, made)]:
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(_pool(name, task, port, pool)))
@@ -212,13 +213,12 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
-def _unknown_weights(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
-    """Weights of labels that are not there, where the labels come from the rows."""
-    weights = getattr(task, "class_weights", None)
-    given = weights if isinstance(weights, dict) else {}
+def _unknown_labels(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
+    """Weights and thresholds of labels that are not there, where the labels come from the rows."""
+    given = {key: values for key in PER_LABEL if isinstance(values := getattr(task, key, None), dict)}
     rule = f"no label is called this; there are {listed(made.labels)}"
-    unknown = [label for label in given if label not in made.labels]
-    return [Problem(rule, f"tasks.{name}.class_weights.{label}", label, nearest(label, made.labels)) for label in unknown]
+    unknown = [(key, label) for key, values in given.items() for label in values if label not in made.labels]
+    return [Problem(rule, f"tasks.{name}.{key}.{label}", label, nearest(label, made.labels)) for key, label in unknown]
 
 
 def _pool(name: str, task: TaskBase, port: Port, pool: _Pool) -> str:
@@ -252,7 +252,7 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
             weights = _class_weights(task, prepared, name, names)
             return {"labels": names, "threshold": task.threshold, "class_weights": weights, "focal": task.focal}
         case MultilabelTask():
-            return {"labels": names, "threshold": task.threshold, "focal": task.focal}
+            return {"labels": names, "threshold": task.threshold, "top": task.top, "focal": task.focal}
         case RegressionTask():
             return {"low": task.low, "high": task.high}
         case TaggingTask():

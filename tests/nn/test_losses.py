@@ -228,12 +228,10 @@ def test_smoothing_beside_the_focal_loss_spreads_the_target() -> None:
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_huge_scores_have_finite_losses_and_gradients(gamma: float, label: int) -> None:
-    for loss, target in (
-        (cross_entropy, torch.full((5,), label)),
-        (binary_cross_entropy, F.one_hot(torch.full((5,), label), 3)),
-    ):
+    target = torch.full((5,), label)
+    for loss, wanted in ((cross_entropy, target), (binary_cross_entropy, F.one_hot(target, 3).float())):
         found = HUGE.clone().requires_grad_(True)
-        value = loss(found, target if loss is cross_entropy else target.float(), gamma=gamma)
+        value = loss(found, wanted, gamma=gamma)
         value.backward()
         assert value.isfinite()
         assert found.grad is not None

@@ -18,7 +18,7 @@ from manyheads.types import IGNORE
 
 @TASKS.register("tagging")
 class Tagging:
-    """scores (B, W, C), target (B, W) with `IGNORE` after the last word; cross-entropy a word; `focal` is gamma of the focal one.
+    """scores (B, W, C), target (B, W) with `IGNORE` after the last word; cross-entropy a word, `focal` its gamma.
 
     Where the head gives a `Lattice`, the loss of a row is the negative log-likelihood of all its tags, which counts as many
     items as it has tags, and the best path is predicted. Moves that the scheme forbids are never predicted; in training they

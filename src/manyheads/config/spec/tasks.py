@@ -9,6 +9,9 @@ from pydantic import Field, Tag
 from manyheads.config.spec.base import Strict, own_or
 from manyheads.config.spec.data import TaskData
 
+PER_LABEL = ("class_weights", "threshold")  # keys that may be a mapping from a label to its number
+Threshold: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+
 
 class StepSpec(Strict):
     """A step of a path, written out: a module, where its inputs come from, a name for its result."""
@@ -88,8 +91,10 @@ class MultilabelTask(TaskBase):
     """All labels; default: those of the training rows, sorted."""
     separator: str = "|"
     """Splits the label column where it is text."""
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    """A label is predicted when its probability reaches this."""
+    threshold: Threshold | dict[str, Threshold] = 0.5
+    """A label is predicted when its probability reaches this; a mapping has one for each label it names, 0.5 for others."""
+    top: int | None = Field(default=None, ge=1)
+    """Predict this many labels, the most probable ones, whatever their probability; not beside `threshold`."""
     focal: float = Field(default=0.0, ge=0, le=100)
     """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
 
