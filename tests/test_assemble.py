@@ -114,11 +114,11 @@ def test_class_weights(place: Path, tiny: Path) -> None:
 def test_task_types_keep_their_settings(place: Path, tiny: Path) -> None:
     data = rows(place / "m.jsonl", *({"text": f"film {i}", "label": "a|b" if i % 2 else "b", "n": i} for i in range(8)))
     tasks = {
-        "topics": {"type": "multilabel", "threshold": 0.3, "data": data, "metrics": ["f1_macro"], "weight": 2.0},
+        "topics": {"type": "multilabel", "threshold": 0.3, "focal": 2.0, "data": data, "metrics": ["f1_macro"], "weight": 2.0},
         "stars": {"type": "regression", "low": 0.0, "high": 9.0, "data": {**data, "label": "n"}, "patience": 2},
     }
     plans = built(tiny, tasks).blueprint.tasks
-    assert plans["topics"].options == {"labels": ["a", "b"], "threshold": 0.3}
+    assert plans["topics"].options == {"labels": ["a", "b"], "threshold": 0.3, "top": None, "focal": 2.0}
     assert (plans["topics"].metric, plans["topics"].metrics, plans["topics"].weight) == ("f1_micro", ("f1_macro",), 2.0)
     assert plans["stars"].options == {"low": 0.0, "high": 9.0}
     assert plans["stars"].patience == 2
@@ -298,3 +298,32 @@ def test_a_sampling_that_reckons_with_epochs_takes_those_of_the_training(recipe:
     assert [taken.asked(e, {}) for e in range(4)] != [other.asked(e, {}) for e in range(4)]
     with pytest.raises(RecipeError, match="over"):
         assemble(load_recipe(recipe, [*annealed, "training.steps=9"])).stream()
+
+
+def test_thresholds_are_for_labels_that_there_are(place: Path, tiny: Path) -> None:
+    data = rows(place / "m.jsonl", *({"text": f"film {i}", "label": "a|b" if i % 2 else "b"} for i in range(8)))
+
+    def options(**more: Any) -> Any:
+        return built(tiny, {"topics": {"type": "multilabel", "data": data, **more}}).blueprint.tasks["topics"].options
+
+    assert options(threshold={"a": 0.25})["threshold"] == {"a": 0.25}
+    assert options(top=2)["top"] == 2
+    for declared in ({}, {"labels": ["a", "b"]}):
+        with pytest.raises(RecipeError, match=r"no label is called this; there are 'a', 'b'; found 'c'"):
+            options(threshold={"c": 0.25}, **declared)
+    with pytest.raises(RecipeError, match="so no threshold is looked at"):
+        options(top=2, threshold=0.4)
+
+
+def test_shares_of_soft_labels_count_for_balanced_weights(place: Path, tiny: Path) -> None:
+    soft = [
+        {"text": "good", "label": {"up": 0.75, "down": 0.25}},
+        {"text": "bad", "label": "down"},
+        {"text": "so", "label": None},
+    ]
+    task = {"soft_labels": True, "class_weights": "balanced", "data": rows(place / "s.jsonl", *soft)}
+    for kind in ("classification", "binary"):
+        found = built(tiny, {"mood": {"type": kind, **task}})
+        assert found.blueprint.tasks["mood"].options["class_weights"] == [2 / (2 * 1.25), 2 / (2 * 0.75)]
+        assert found.train["mood"].items("mood").tolist() == [1, 1, 0]
+        assert found.labels["mood"]["soft"] is True

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from manyheads.model import Model as Model
     from manyheads.predict import Predictor as Predictor
     from manyheads.task.base import Task as Task
+    from manyheads.task.binary import Binary as Binary
     from manyheads.task.classification import Classification as Classification
     from manyheads.task.multilabel import Multilabel as Multilabel
     from manyheads.task.regression import Regression as Regression
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from manyheads.train.evaluate import evaluate as evaluate
 
 _HOMES = {
+    "Binary": "task.binary",
     "Classification": "task.classification",
     "Model": "model",
     "Multilabel": "task.multilabel",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.check_mixture import settled
@@ -22,6 +21,8 @@ from manyheads.config.spec.modules import (
     ScalarMixModule,
 )
 from manyheads.config.spec.tasks import (
+    PER_LABEL,
+    BinaryTask,
     ClassificationTask,
     MultilabelTask,
     MultipleChoiceTask,
@@ -33,9 +34,10 @@ from manyheads.config.spec.tasks import (
 )
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
+from manyheads.data.inner_targets import NO_ANSWER
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
-from manyheads.data.targets import NO_ANSWER
+from manyheads.data.targets import ClassTarget
 from manyheads.encoders import find_encoder
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
@@ -48,7 +50,6 @@ from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.text.tokenize import Tokenizer
-from manyheads.types import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
     steps = [Step(s) if isinstance(s, str) else Step(s.module, tuple(s.inputs), s.name or "") for s in task.path]
     port = pool.follow(name, steps)
     made = make_type(name, kind, options)
-    if wrong := [*_unknown_weights(name, task, made), *_unfit_metrics(name, task, made)]:
+    if wrong := [*_unknown_labels(name, task, made), *_unfit_metrics(name, task, made)]:
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(_pool(name, task, port, pool)))
@@ -217,13 +218,12 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
-def _unknown_weights(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
-    """Weights of labels that are not there, where the labels come from the rows."""
-    weights = getattr(task, "class_weights", None)
-    given = weights if isinstance(weights, dict) else {}
+def _unknown_labels(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
+    """Weights and thresholds of labels that are not there, where the labels come from the rows."""
+    given = {key: values for key in PER_LABEL if isinstance(values := getattr(task, key, None), dict)}
     rule = f"no label is called this; there are {listed(made.labels)}"
-    unknown = [label for label in given if label not in made.labels]
-    return [Problem(rule, f"tasks.{name}.class_weights.{label}", label, nearest(label, made.labels)) for label in unknown]
+    unknown = [(key, label) for key, values in given.items() for label in values if label not in made.labels]
+    return [Problem(rule, f"tasks.{name}.{key}.{label}", label, nearest(label, made.labels)) for key, label in unknown]
 
 
 def _pool(name: str, task: TaskBase, port: Port, pool: _Pool) -> str:
@@ -253,13 +253,16 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
     match task:
         case ClassificationTask():
             weights = _class_weights(task, prepared, name, names)
-            return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing}
+            return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing, "focal": task.focal}
+        case BinaryTask():
+            weights = _class_weights(task, prepared, name, names)
+            return {"labels": names, "threshold": task.threshold, "class_weights": weights, "focal": task.focal}
         case MultilabelTask():
-            return {"labels": names, "threshold": task.threshold}
+            return {"labels": names, "threshold": task.threshold, "top": task.top, "focal": task.focal}
         case RegressionTask():
             return {"low": task.low, "high": task.high}
         case TaggingTask():
-            return {"labels": names, "scheme": task.scheme}
+            return {"labels": names, "scheme": task.scheme, "focal": task.focal}
         case MultipleChoiceTask():
             return {}
         case QuestionAnsweringTask():
@@ -272,21 +275,24 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
     raise TypeError(f"no such task: {type(task).__name__}")
 
 
-def _class_weights(task: ClassificationTask, prepared: Prepared, name: str, labels: list[str]) -> list[float] | None:
+def _class_weights(
+    task: ClassificationTask | BinaryTask, prepared: Prepared, name: str, labels: list[str]
+) -> list[float] | None:
     """A weight a label; `balanced` makes each label's rows count the same, with 1 on average over the rows.
 
-    Where rows have weights of their own, a row of weight w is w rows here too.
+    Where rows have weights of their own, a row of weight w is w rows here too; of a soft label each label has its share.
     """
     if task.class_weights is None:
         return None
     if task.class_weights == "balanced":
+        target = cast(ClassTarget, prepared.targets[name])
         rows = prepared.rows["train"]
         weights = prepared.weights[name].tolist() if name in prepared.weights else [1] * len(rows)
-        counts: defaultdict[Target, float] = defaultdict(int)
+        counts = [0.0] * len(labels)
         for row, weight in zip(rows, weights, strict=True):
-            counts[prepared.targets[name].target(row)] += weight
-        total = sum(count for target, count in counts.items() if target is not None)
-        return [total / (len(labels) * (counts[i] or 1)) for i in range(len(labels))]
+            for i, share in enumerate(target.shares(row) or ()):
+                counts[i] += weight * share
+        return [sum(counts) / (len(labels) * (count or 1)) for count in counts]
     return [task.class_weights.get(label, 1.0) for label in labels]
 
 

@@ -117,7 +117,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
     state = 4 * (parameters + trainable * (1 + _MOMENTS))
     return Plan(
         datasets=datasets,
-        labels={name: task.type.outputs for name, task in model.tasks.items()},
+        labels={name: len(task.type.labels) or task.type.outputs for name, task in model.tasks.items()},
         unlabelled={t: int((~_labelled(data, t)).sum()) for data in assembly.train.values() for t in data.tasks},
         weighted={t: _weighted(data, t) for data in assembly.train.values() for t in data.weights},
         bad_rows={name: len(rows) for name, rows in assembly.bad.items()},

@@ -13,6 +13,7 @@ import numpy as np
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.tasks import (
+    BinaryTask,
     MultilabelTask,
     MultipleChoiceTask,
     OwnTask,
@@ -24,18 +25,11 @@ from manyheads.config.spec.tasks import (
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget
 from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
-from manyheads.data.targets import (
-    AnswerTarget,
-    ChoiceTarget,
-    ClassTarget,
-    KnownTarget,
-    MultilabelTarget,
-    NumberTarget,
-    TagTarget,
-)
+from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
@@ -255,4 +249,7 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
     if isinstance(task, RegressionTask) or kind == "number":
         low, high = getattr(task, "low", None), getattr(task, "high", None)
         return NumberTarget(name, column, low=low, high=high, missing=missing)
-    return ClassTarget(name, column, missing=missing, labels=labels)
+    soft, order = getattr(task, "soft_labels", False), tuple(declared or ())
+    if isinstance(task, BinaryTask):
+        return BinaryTarget(name, column, missing=missing, labels=labels, soft=soft, order=order, positive=task.positive)
+    return ClassTarget(name, column, missing=missing, labels=labels, soft=soft, order=order)

@@ -11,8 +11,9 @@ from manyheads.config.load import Loaded
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
+from manyheads.data.label_column import require_column
 from manyheads.data.read import Split, read_rows
-from manyheads.data.targets import KnownTarget, require_column, target_from_json
+from manyheads.data.targets import KnownTarget, target_from_json
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
 from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources

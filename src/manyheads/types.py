@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 IGNORE = -100  # the target of an item that is not supervised; torch's cross-entropy skips it
 
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
-Target: TypeAlias = int | float | tuple[int, ...] | Mapping[str, Any] | None
+Target: TypeAlias = int | float | tuple[float, ...] | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

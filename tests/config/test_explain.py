@@ -22,7 +22,11 @@ def one(text: str) -> str:
         # unknown keys
         ("name: minilm", "name: minilm, frez: true", "2:45: `modules.encoder` has no key of this name; found 'frez'"),
         ("label: mood", "lable: mood", "7:29: `tasks.mood.data` has no key of this name; found 'lable'; did you mean 'label'?"),
-        ("label: mood", "labels: [a]", "'labels' belongs to tasks.mood.labels (type classification or multilabel or tagging)"),
+        (
+            "label: mood",
+            "labels: [a]",
+            "'labels' belongs to tasks.mood.labels (type classification or binary or multilabel or tagging)",
+        ),
         (
             "path: [encoder]\n    data: {train: n",
             "path: [{modul: encoder, module: encoder}]\n    data: {train: n",

@@ -65,7 +65,7 @@ def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None
             ["tasks.a.data.max_length", "modules.<name>.max_length (type pretrained)", "data.<name>.max_length"],
         ),
         ("weight", ("training",), ["tasks.<name>.weight", "tasks.<name>.data.weight"]),
-        ("labels", ("data", "d"), ["tasks.<name>.labels (type classification or multilabel or tagging)"]),
+        ("labels", ("data", "d"), ["tasks.<name>.labels (type classification or binary or multilabel or tagging)"]),
         ("nothing", (), []),
     ],
 )
@@ -80,7 +80,7 @@ def test_the_nearest_home_comes_first() -> None:
 
 def test_types_that_are_built_in() -> None:
     assert list(builtin("modules")) == ["pretrained", "pool", "layer", "scalar_mix", "feedforward"]
-    assert list(builtin("tasks")) == ["classification", "multilabel", "regression", "tagging"]
+    assert list(builtin("tasks")) == ["classification", "binary", "multilabel", "regression", "tagging"]
     assert kind(ClassificationTask) == "classification"
     assert kind(OwnTask) is None
     assert kind(DataSpec) is None

@@ -15,19 +15,22 @@ from manyheads.data import cache
 from manyheads.data.cache import schema, to_table
 from manyheads.data.collate import Collator
 from manyheads.data.labels import LabelMap
-from manyheads.data.targets import ClassTarget, MultilabelTarget, NumberTarget, TagTarget, TaskTarget
+from manyheads.data.targets import BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, TagTarget, TaskTarget
 from manyheads.nn.losses import items
 from manyheads.types import IGNORE, Example, Place, Target, Tokens
 
 ABC = LabelMap(("a", "b", "c"))
 TARGETS: dict[str, TaskTarget] = {
     "class": ClassTarget("class", "c", labels=ABC),
+    "soft": ClassTarget("soft", "s", labels=ABC, soft=True),
+    "two": BinaryTarget("two", "b", labels=LabelMap(("a", "b"))),
     "many": MultilabelTarget("many", "m", labels=ABC),
     "number": NumberTarget("number", "n"),
     "tags": TagTarget("tags", "t", words="words", labels=ABC),
 }
 small = st.integers(0, 2)
 flag = st.integers(0, 1)
+share = st.floats(0, 1, width=32)
 
 
 @st.composite
@@ -39,6 +42,8 @@ def example(draw: st.DrawFn) -> Example:
         words=tuple(draw(st.lists(st.integers(-1, 5), min_size=words, max_size=words))),
         targets={
             "class": draw(st.none() | small),
+            "soft": draw(st.none() | st.tuples(share, share, share)),
+            "two": draw(st.none() | st.tuples(share)),
             "many": draw(st.none() | st.tuples(flag, flag, flag)),
             "number": draw(st.none() | st.floats(-1e6, 1e6, width=32)),
             "tags": draw(st.none() | st.lists(small | st.just(IGNORE), min_size=words, max_size=words).map(tuple)),
@@ -78,6 +83,8 @@ def slow(examples: list[Example]) -> tuple[Tokens, dict[str, torch.Tensor]]:
     many = [e.targets["many"] or (math.nan,) * 3 for e in examples]
     targets = {
         "class": torch.tensor([IGNORE if e.targets["class"] is None else e.targets["class"] for e in examples]),
+        "soft": torch.tensor([e.targets["soft"] or (math.nan,) * 3 for e in examples], dtype=torch.float32),
+        "two": torch.tensor([e.targets["two"] or (math.nan,) for e in examples], dtype=torch.float32),
         "many": torch.tensor(many, dtype=torch.float32),
         "number": torch.tensor([math.nan if (n := e.targets["number"]) is None else n for e in examples]),
         "tags": pad(tags, IGNORE),
@@ -119,7 +126,7 @@ def test_gold_has_the_tags_of_words_that_were_cut_off(examples: list[Example]) -
     collate = Collator("x", table_of(examples))
     rows = range(len(examples))
     batch = collate(rows)
-    for task in ("class", "many", "number"):
+    for task in ("class", "soft", "two", "many", "number"):
         same(collate.gold(task, rows), batch.targets[task])
     gold = collate.gold("tags", rows)
     same(gold, pad([gold_tags(e) for e in examples], IGNORE))
@@ -135,7 +142,10 @@ def test_without_words_there_are_no_positions() -> None:
 
 
 def test_a_part_of_a_table_is_collated_as_that_part() -> None:
-    targets = [{"class": i, "many": (i, 0, 1), "number": float(i), "tags": (i,)} for i in (0, 1, 0, 1)]
+    targets = [
+        {"class": i, "soft": (i / 2, 0.5, 0.25), "two": (i / 4,), "many": (i, 0, 1), "number": float(i), "tags": (i,)}
+        for i in (0, 1, 0, 1)
+    ]
     examples = [Example((i, 5), (0, 0), (1,), t, Place("x", i)) for i, t in enumerate(targets)]
     batch = Collator("x", table_of(examples, 4).slice(1, 2))([0, 1])
     tokens, wanted = slow(examples[1:3])
@@ -145,10 +155,12 @@ def test_a_part_of_a_table_is_collated_as_that_part() -> None:
 
 
 def test_dtypes() -> None:
-    targets: dict[str, Target] = {"class": 1, "many": (1, 0, 1), "number": 0.1, "tags": (1,)}
+    targets: dict[str, Target] = {"class": 1, "soft": None, "two": None, "many": (1, 0, 1), "number": 0.1, "tags": (1,)}
     batch = Collator("x", table_of([Example((1,), (0,), (0,), targets, Place("x", 1))]))([0])
     assert {t: v.dtype for t, v in batch.targets.items()} == {
         "class": torch.int64,
+        "soft": torch.float32,
+        "two": torch.float32,
         "many": torch.float32,
         "number": torch.float32,
         "tags": torch.int64,

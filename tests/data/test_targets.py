@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyheads.data.label_column import require_column
 from manyheads.data.labels import LabelMap
 from manyheads.data.targets import (
+    BinaryTarget,
     ClassTarget,
     KnownTarget,
     MultilabelTarget,
     NumberTarget,
     TagTarget,
-    require_column,
     target_from_json,
 )
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError
@@ -49,7 +50,13 @@ def problems(work: Any, *args: Any) -> list[Problem]:
 
 @pytest.mark.parametrize(
     "target",
-    [ClassTarget("t", "label"), MultilabelTarget("t", "label"), NumberTarget("t", "label"), TagTarget("t", "label", words="w")],
+    [
+        BinaryTarget("t", "label"),
+        ClassTarget("t", "label"),
+        MultilabelTarget("t", "label"),
+        NumberTarget("t", "label"),
+        TagTarget("t", "label", words="w"),
+    ],
 )
 class TestAll:
     def test_a_column_that_is_not_there_names_the_nearest(self, target: KnownTarget) -> None:
@@ -418,3 +425,133 @@ def test_json_bounds_are_numbers(low: Any) -> None:
 def test_json_of_a_whole_bound() -> None:
     kept = json.loads(json.dumps(NumberTarget("t", "label", high=5).to_json()))
     assert target_from_json(kept) == NumberTarget("t", "label", high=5)
+
+
+# two labels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_target_of_two_labels_is_how_likely_the_second_is() -> None:
+    target = BinaryTarget("t", "label").fit(rows("b", "a", None))
+    assert target.known.names == ("a", "b")
+    assert [target.target(r) for r in rows("a", "b", None)] == [(0.0,), (1.0,), None]
+    assert [target.shares(r) for r in rows("a", "b", None)] == [(1.0, 0.0), (0.0, 1.0), None]
+    assert target.arrow.list_size == 1
+
+
+@pytest.mark.parametrize("declared", [None, LabelMap(("a", "b")), LabelMap(("b", "a"))])
+def test_the_positive_label_comes_second(declared: LabelMap | None) -> None:
+    for positive, names in (("a", ("b", "a")), ("b", ("a", "b")), (None, ("a", "b"))):
+        target = BinaryTarget("t", "label", positive=positive, labels=declared).fit(rows("b", "a"))
+        assert target.known.names == names
+        assert target.target(row("a")) == (float(names[1] == "a"),)
+        assert target_from_json(json.loads(json.dumps(target.to_json()))) == target
+
+
+def test_a_third_label_is_told_where_it_first_stands() -> None:
+    (problem,) = problems(BinaryTarget("t", "label").fit, rows("b", "a", "b", "c", "a", "c"))
+    assert (problem.place, problem.value) == ("data.jsonl:4", "c")
+    assert problem.rule == "task t: a binary task has two labels, here 'b', 'a', and this is a third"
+    assert "classification" in problem.remedy
+
+
+def test_one_label_alone_wants_the_other_to_be_named() -> None:
+    (problem,) = problems(BinaryTarget("t", "label").fit, rows("b", "b"))
+    assert problem.rule.endswith("and the training rows have only 'b'")
+    assert BinaryTarget("t", "label", labels=AB).fit(rows("b", "b")).known == AB
+
+
+def test_a_positive_label_that_is_not_there() -> None:
+    with pytest.raises(RecipeError, match=r"tasks.t.positive: no label is called this; there are 'no', 'yes'.*mean 'yes'"):
+        BinaryTarget("t", "label", positive="yess").fit(rows("no", "yes"))
+
+
+# soft labels --------------------------------------------------------------------------------------------------------
+
+
+def soft(*names: str, **more: Any) -> ClassTarget:
+    """A target of soft labels that are declared in this order."""
+    return ClassTarget("t", "label", soft=True, order=names, labels=LabelMap(names) if names else None, **more)
+
+
+def test_a_soft_label_is_a_probability_for_each_label() -> None:
+    target = ClassTarget("t", "label", soft=True).fit(rows({"b": 0.25, "a": 0.75}, "c", None, {"c": 1, "a": None}))
+    assert target.known.names == ("a", "b", "c")
+    assert [target.target(r) for r in rows({"b": 0.25, "a": 0.75}, "c", {"c": 1, "a": None}, None)] == [
+        (0.75, 0.25, 0.0),
+        (0.0, 0.0, 1.0),
+        (0.0, 0.0, 1.0),
+        None,
+    ]
+    assert (target.arrow.list_size, str(target.arrow.value_type)) == (3, "float")
+    assert target_from_json(json.loads(json.dumps(target.to_json()))) == target
+
+
+def test_a_list_follows_the_labels_as_the_recipe_has_them() -> None:
+    target = soft("no", "yes", "maybe").fit(rows([0.5, 0.25, 0.25]))
+    assert target.known.names == ("maybe", "no", "yes")
+    assert target.target(row([0.5, 0.125, 0.375])) == (0.375, 0.5, 0.125)
+
+
+def test_what_rounding_left_out_is_shared_out() -> None:
+    found = soft("a", "b", "c").fit(rows("a")).target(row([0.333, 0.333, 0.333]))
+    assert found == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert isinstance(found, tuple)
+    assert math.fsum(found) == pytest.approx(1, abs=1e-12)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=6))
+def test_a_map_and_a_list_are_one_label_and_keep_the_proportions(parts: list[float]) -> None:
+    names = [chr(ord("f") - i) for i in range(len(parts))]
+    shares = [part / sum(parts) for part in parts]
+    target = soft(*names).fit(rows(names[0]))
+    found = target.target(row(shares))
+    assert found == target.target(row(dict(zip(names, shares, strict=True))))
+    assert found == pytest.approx(shares[::-1])
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ({"a": 0.5, "b": 0.498}, "probabilities sum to 1, and these to 0.998"),
+        ({"a": 0.5, "b": 0.502}, "probabilities sum to 1, and these to 1.002"),
+        ({}, "probabilities sum to 1, and these to 0"),
+        ({"a": 1.5, "b": -0.5}, "a probability is a number from 0 to 1"),
+        ({"a": -0.5, "b": 1}, "a probability is a number from 0 to 1"),
+        ({"a": math.nan, "b": 1}, "a probability is a number from 0 to 1"),
+        ({"a": "1"}, "a probability is a number, not text"),
+        ({"a": True}, "a probability is a number, not true or false"),
+        ([0.5, None], "a probability is a number, not null"),
+        ([0.5, 0.25, 0.25], "probabilities in a list are those of the declared `labels` in their order, of which there are 2"),
+    ],
+)
+def test_probabilities_that_are_none_are_told_with_their_place(value: Any, rule: str) -> None:
+    target = soft("a", "b")
+    for found in (
+        problems(target.fit, rows("a", value)),
+        problems(target.check, row(value)),
+        problems(target.target, row(value)),
+    ):
+        assert [(p.rule, p.place) for p in found] == [(f"task t: {rule}", "data.jsonl:2")]
+
+
+def test_a_soft_label_names_what_it_does_not_know() -> None:
+    found = problems(soft("sport", "law").fit(rows("law")).target, row({"sport": 0.5, "lawn": 0.5}))
+    assert [(p.value, p.nearest) for p in found] == [("lawn", "law")]
+
+
+def test_a_list_wants_declared_labels() -> None:
+    (problem,) = problems(ClassTarget("t", "label", soft=True).fit, rows("a", [0.5, 0.5]))
+    assert problem.rule.endswith("in their order, and none are declared")
+
+
+@pytest.mark.parametrize("kind", [ClassTarget, BinaryTarget])
+def test_probabilities_that_were_not_announced_are_no_label(kind: type[ClassTarget]) -> None:
+    (problem,) = problems(kind("t", "label").fit, rows("a", "b", {"a": 0.5, "b": 0.5}))
+    assert "`soft_labels: true`" in problem.remedy
+
+
+def test_soft_labels_of_two() -> None:
+    target = BinaryTarget("t", "label", soft=True, positive="a").fit(rows({"a": 0.25, "b": 0.75}))
+    assert [target.target(r) for r in rows({"a": 0.25, "b": 0.75}, "a", "b")] == [(0.25,), (1.0,), (0.0,)]
+    (problem,) = problems(BinaryTarget("t", "label", soft=True).fit, rows({"a": 0.25, "b": 0.75}, {"c": 1}))
+    assert (problem.place, problem.value) == ("data.jsonl:2", "c")

@@ -163,3 +163,91 @@ def test_losses_under_bf16_are_summed_in_fp32() -> None:
         assert cross_entropy(found, torch.tensor([0, 1, 2, 0]), torch.ones(3).to(found)).dtype == torch.float32
         assert binary_cross_entropy(found, torch.rand(4, 3)).dtype == torch.float32
         assert squared_error(found[:, 0], torch.rand(4)).dtype == torch.float32
+
+
+# the focal loss -----------------------------------------------------------------------------------------------------
+
+GAMMAS = st.sampled_from([0.3, 0.5, 1.0, 2.0, 5.0])
+HUGE = torch.tensor([[3e4, -3e4, 0.0], [-3e4, 3e4, 0.0], [1e30, -1e30, 5.0], [0.0, 0.0, 0.0], [88.0, -88.0, 17.0]])
+
+
+def focal(scores: Tensor, target: Tensor, gamma: float, alpha: Tensor | None = None) -> Tensor:
+    """Lin et al., equation 5, item by item: -alpha_t (1 - p_t)^gamma log p_t."""
+    total = torch.zeros(())
+    for row, label in zip(scores, target.tolist(), strict=True):
+        p = row.softmax(-1)[label]
+        total = total - (1.0 if alpha is None else alpha[label]) * (1 - p) ** gamma * p.log()
+    return total
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), GAMMAS, st.booleans())
+def test_the_focal_loss_is_that_of_the_paper_and_class_weights_are_its_alpha(
+    classes: list[int], gamma: float, weighted: bool
+) -> None:
+    found, target = scores(len(classes), 4), torch.tensor(classes)
+    alpha = torch.tensor([1.0, 2.0, 0.5, 3.0]) if weighted else None
+    wanted = focal(found, target, gamma, alpha)
+    assert_close(cross_entropy(found, target, alpha, gamma=gamma), wanted)
+    assert_close(cross_entropy(found, F.one_hot(target, 4).float(), alpha, gamma=gamma), wanted)
+
+
+@given(st.lists(st.integers(0, 1), min_size=1, max_size=6), GAMMAS, st.booleans())
+def test_of_one_score_too(classes: list[int], gamma: float, weighted: bool) -> None:
+    found, target = scores(len(classes), 1), torch.tensor(classes)
+    alpha = torch.tensor([0.25, 0.75]) if weighted else None
+    wanted = focal(torch.cat([torch.zeros_like(found), found], 1), target, gamma, alpha)
+    assert_close(binary_cross_entropy(found, target[:, None].float(), class_weights=alpha, gamma=gamma), wanted)
+
+
+@pytest.mark.parametrize(("case", "target"), list(zip(CASES[:4], TARGETS[:4], strict=True)), ids=[c[0] for c in CASES[:4]])
+def test_a_gamma_near_zero_is_cross_entropy_and_weights_of_rows_multiply_as_ever(
+    case: tuple[str, Callable[..., Tensor], tuple[int, ...], Tensor], target: Tensor
+) -> None:
+    _, loss, shape, nothing = case
+    found, times = scores(*shape), torch.arange(shape[0]) + 1
+    assert_close(loss(found, target, gamma=1e-7), loss(found, target))
+    twin = loss(found.repeat_interleave(times, 0), target.repeat_interleave(times, 0), gamma=2.0)
+    assert_close(loss(found, target, weights=times.float(), gamma=2.0), twin)
+    value = loss(found, nothing, gamma=2.0)
+    value.backward()
+    assert float(value.detach()) == 0.0
+    assert found.grad is not None
+    assert not found.grad.any()
+
+
+def test_smoothing_beside_the_focal_loss_spreads_the_target() -> None:
+    found, spread = scores(2, 4), torch.tensor([[0.025, 0.925, 0.025, 0.025], [0.925, 0.025, 0.025, 0.025]])
+    smoothed = cross_entropy(found, torch.tensor([1, 0]), label_smoothing=0.1, gamma=2.0)
+    assert_close(smoothed, cross_entropy(found, spread, gamma=2.0))
+    assert_close(
+        cross_entropy(found, torch.tensor([1, 0]), label_smoothing=0.1, gamma=1e-7),
+        cross_entropy(found, torch.tensor([1, 0]), label_smoothing=0.1),
+    )
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_huge_scores_have_finite_losses_and_gradients(gamma: float, label: int) -> None:
+    target = torch.full((5,), label)
+    for loss, wanted in ((cross_entropy, target), (binary_cross_entropy, F.one_hot(target, 3).float())):
+        found = HUGE.clone().requires_grad_(True)
+        value = loss(found, wanted, gamma=gamma)
+        value.backward()
+        assert value.isfinite()
+        assert found.grad is not None
+        assert found.grad.isfinite().all()
+
+
+def test_an_item_that_is_right_counts_less_the_righter_it_is() -> None:
+    def share(score: float) -> float:
+        one, target = torch.tensor([[score, 0.0]]), torch.tensor([0])
+        return float(cross_entropy(one, target, gamma=2.0) / cross_entropy(one, target))
+
+    assert share(4.0) < 0.001 < share(1.0) < 0.1 < share(-4.0) < 1
+
+
+def test_the_focal_loss_under_bf16_is_summed_in_fp32() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.randn(4, 3).bfloat16()
+        assert cross_entropy(found, torch.tensor([0, 1, 2, 0]), torch.ones(3).to(found), gamma=2.0).dtype == torch.float32
+        assert binary_cross_entropy(found, torch.rand(4, 3), gamma=2.0).dtype == torch.float32

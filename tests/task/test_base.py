@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from manyheads.errors import RecipeError
 from manyheads.graph import Step
 from manyheads.task.base import TASKS, LossFunction, Prediction, Task
+from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
 from manyheads.task.multilabel import Multilabel
 from manyheads.task.regression import Regression
@@ -21,7 +22,8 @@ NAN = float("nan")
 
 
 def test_the_types_of_a_recipe_are_known() -> None:
-    assert {name: TASKS[name] for name in ("classification", "multilabel", "regression", "tagging")} == {
+    assert {name: TASKS[name] for name in ("binary", "classification", "multilabel", "regression", "tagging")} == {
+        "binary": Binary,
         "classification": Classification,
         "multilabel": Multilabel,
         "regression": Regression,

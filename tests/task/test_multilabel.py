@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from manyheads.errors import RecipeError
 from manyheads.task.multilabel import Multilabel
 
 LABELS = ("sport", "money", "law")
@@ -42,3 +43,22 @@ def test_the_loss_is_the_mean_over_labels_summed_over_rows() -> None:
 def test_what_the_type_says_of_itself() -> None:
     kind = Multilabel(list(LABELS))
     assert (kind.wants, kind.metric, kind.scheme, kind.labels, kind.outputs) == ("vector", "f1_micro", "none", LABELS, 3)
+
+
+def test_a_threshold_for_each_label() -> None:
+    kind = Multilabel(LABELS, threshold={"sport": 0.9, "money": 0.1})
+    assert [p.value for p in kind.predict("topics", SCORES)] == [("money", "law"), ("money",)]
+    assert kind.judge(SCORES, torch.zeros(2, 3)).predicted == [("money", "law"), ("money",)]
+    same = Multilabel(LABELS, threshold=dict.fromkeys(LABELS, 0.8)).predict("topics", SCORES)
+    assert same == Multilabel(LABELS, threshold=0.8).predict("topics", SCORES)
+    with pytest.raises(RecipeError, match=r"no label is called this; there are 'sport', 'money', 'law'.*mean 'money'"):
+        Multilabel(LABELS, threshold={"mony": 0.5})
+
+
+def test_the_most_probable_labels_whatever_their_probability() -> None:
+    def answers(top: int) -> list[object]:
+        return [p.value for p in Multilabel(LABELS, top=top).predict("topics", SCORES)]
+
+    assert answers(1) == [("sport",), ("sport",)]
+    assert answers(2) == [("sport", "law"), ("sport", "money")]
+    assert answers(3) == answers(9) == [LABELS, LABELS]

@@ -12,7 +12,18 @@ from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
-from manyheads.config.spec.tasks import MultipleChoiceTask, OwnTask, QuestionAnsweringTask, RegressionTask, StepSpec, TaskBase
+from manyheads.config.spec.tasks import (
+    PER_LABEL,
+    BinaryTask,
+    MultilabelTask,
+    MultipleChoiceTask,
+    OwnTask,
+    QuestionAnsweringTask,
+    RegressionTask,
+    StepSpec,
+    TaggingTask,
+    TaskBase,
+)
 from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
@@ -214,16 +225,25 @@ def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
-    """Labels once each, and weights only for labels that there are; a range that is not empty."""
+    """Labels once each, and weights only for labels that there are; losses that fit; a range that is not empty."""
     path: KeyPath = ("tasks", name)
     labels: list[str] = getattr(task, "labels", None) or []
     for i, label in enumerate(labels):
         if label in labels[:i]:
             yield Finding((*path, "labels", i), "the label is given twice", label)
-    weights = getattr(task, "class_weights", None)
-    for label in weights if labels and isinstance(weights, dict) else ():
-        if label not in labels:
-            yield absent((*path, "class_weights", label), "no label is called this", label, labels, at_key=True)
+    for key in PER_LABEL:
+        values = getattr(task, key, None)
+        for label in values if labels and isinstance(values, dict) else ():
+            if label not in labels:
+                yield absent((*path, key, label), "no label is called this", label, labels, at_key=True)
+    if isinstance(task, MultilabelTask) and task.top is not None and "threshold" in task.model_fields_set:
+        rule = "so many labels are predicted whatever their probability, so no threshold is looked at"
+        yield Finding((*path, "top"), rule, str(task.top), remedy="take `top` or `threshold` out")
+    if labels and isinstance(task, BinaryTask) and task.positive not in (None, *labels):
+        yield absent((*path, "positive"), "no label is called this", str(task.positive), labels)
+    if isinstance(task, TaggingTask) and task.focal and task.decoder == "crf":
+        rule = "the likelihood of a whole path has no focal loss, which is for single items"
+        yield Finding((*path, "focal"), rule, f"{task.focal:g}", remedy="take `focal` out, or write `decoder: softmax`")
     if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
 

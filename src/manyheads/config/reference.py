@@ -95,12 +95,25 @@ number. So data that are moved to another folder keep their rows set aside, and 
 rows aside; a file that is renamed, or another seed, draws anew. Labels are those of the training rows, unless they are
 declared under `labels`: a rare label that only rows set aside have is an error.
 
+**Two labels.** `type: binary` learns one score, whose sigmoid is the probability of the positive label; `classification` of
+two labels learns two scores. The positive label is `positive`, else the second of the sorted labels, and stands second in
+answers and metrics. A third label is an error with its line.
+
+**Soft labels.** With `soft_labels: true` a label may be an object from label to probability, in which a label that is not
+named has 0, or a list in the order of `labels` as the recipe has them; JSON and Parquet hold such columns. Rows with one
+label by itself may stand among them. Probabilities sum to 1 within 0.001 and are scaled to do so exactly. The loss is the
+cross-entropy against them; scores are against the most probable label, of equal ones the first of the sorted labels, in a
+binary task the negative one. `class_weights: balanced` counts each label's share of a row.
+
+**Focal loss.** `focal` is gamma of Lin et al. (ICCV 2017): an item's loss is multiplied by (1 - p) to the power of gamma,
+where p is the probability of its label. `class_weights` are the paper's alpha.
+
 **Bad rows.** What `bad_rows` covers: a line that is broken (too few or too many columns, no JSON object, NUL), an input that
-is not there or is no text, a label that is unknown, empty, no tag of the scheme, no number or out of range. A row that is bad
-for one task is left out for all tasks of its data set, in the dev and test rows too. What it does not cover, since more than
-a row is at fault: bytes that are not in `encoding`, a quote that is not closed, a column that no row has, a column with
-labels of several types. These stop the run, whatever `bad_rows` says. Tags in an order that the scheme forbids are not bad
-rows: they spell no span.
+is not there or is no text, a label that is unknown, empty, no tag of the scheme, no number or out of range, probabilities
+that do not sum to 1. A row that is bad for one task is left out for all tasks of its data set, in the dev and test rows too.
+What it does not cover, since more than a row is at fault: bytes that are not in `encoding`, a quote that is not closed, a
+column that no row has, a column with labels of several types. These stop the run, whatever `bad_rows` says. Tags in an order
+that the scheme forbids are not bad rows: they spell no span.
 
 ## A full example
 

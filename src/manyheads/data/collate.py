@@ -93,7 +93,7 @@ def _targets(arrays: Sequence[pa.Array], type_: pa.DataType) -> Targets | Answer
     if pa.types.is_struct(type_):
         return Answers(arrays)
     if pa.types.is_fixed_size_list(type_):
-        return Flags(arrays, type_.list_size)
+        return Flags(arrays, type_.list_size, type_.value_type.to_pandas_dtype())
     if pa.types.is_list(type_):
         return Tags(Lists(arrays))
     return Numbers(arrays, np.nan, np.float32) if pa.types.is_floating(type_) else Numbers(arrays, IGNORE, np.int64)

@@ -70,13 +70,13 @@ class Numbers:
 
 
 class Flags:
-    """A column of a 0 or 1 for each of C labels; a null is a row of NaN."""
+    """A column of a number for each of C labels, 0 or 1 or a probability; a null is a row of NaN."""
 
-    def __init__(self, arrays: Sequence[pa.FixedSizeListArray], width: int) -> None:
+    def __init__(self, arrays: Sequence[pa.FixedSizeListArray], width: int, dtype: type[np.generic]) -> None:
         self.values, self.valid = [], []
         for array in arrays:
             # the slots of nulls hold anything, so the bytes are read as they lie
-            flat = np.frombuffer(array.values.buffers()[1] or b"", np.int8)[array.values.offset :]
+            flat = np.frombuffer(array.values.buffers()[1] or b"", dtype)[array.values.offset :]
             self.values.append(flat[array.offset * width : (array.offset + len(array)) * width].reshape(len(array), width))
             self.valid.append(array.is_valid().to_numpy(zero_copy_only=False))
 

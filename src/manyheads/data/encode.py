@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from typing import Any
 
+from manyheads.data.label_column import require_column
 from manyheads.data.labels import Found, kind_of
 from manyheads.data.read import BadRow
 from manyheads.data.row_weights import RowWeights
-from manyheads.data.targets import KnownTarget, TaskTarget, require_column
+from manyheads.data.targets import KnownTarget, TaskTarget
 from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.text.tokenize import Pieces, Tokenizer
 from manyheads.types import Example, Passage, Place, Row, Target, Value

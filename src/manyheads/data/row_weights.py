@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manyheads.data.label_column import LARGEST, number_of, require_column
 from manyheads.data.labels import Found, is_missing, kind_of
-from manyheads.data.targets import LARGEST, KnownTarget, number_of, require_column
+from manyheads.data.targets import KnownTarget
 from manyheads.errors import DataError, Problem, shown
 from manyheads.types import Row
 

@@ -2,6 +2,8 @@
 
     kind         a row's label                                    its target                 in a batch
     class        text, a whole number, true or false              index of the label         (B,) int64
+                 probabilities of labels, where they are soft     those of all labels        (B, C) float32
+    binary       as class, of two labels                          that of the second label   (B, 1) float32
     multilabel   text with a separator, or a list of labels       0 or 1 for each label      (B, C) float32
     number       a number, or text that spells one                the number                 (B,) float32
     tags         a list of tags, one a word                       index for each word        (B, W) int64
@@ -14,26 +16,20 @@ label (null, an absent key, a declared text) has the target None; whatever else 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 
-from manyheads.data.labels import Found, LabelMap, is_missing, kind_of, label_text
-from manyheads.data.read import columns_of
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget
+from manyheads.data.label_column import LARGEST, NUMBER, Drift, Labelled, Named, number_of
+from manyheads.data.labels import Found, LabelMap, is_missing, kind_of
+from manyheads.data.soft import is_soft, probabilities
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
-from manyheads.text.answers import misplaced
 from manyheads.text.tags import Scheme, spans
 from manyheads.types import IGNORE, Row, Target, Value
-
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-LARGEST = 3.4028234663852886e38  # of float32; what is larger would train as infinity
 
 
 class TaskTarget(Protocol):
@@ -46,7 +42,7 @@ class TaskTarget(Protocol):
 
     @property
     def arrow(self) -> pa.DataType:
-        """How the cache holds it: int64, float64, a list of int8 of fixed size (multilabel) or a list of int32 (tags)."""
+        """How the cache holds it: int64, float64, a list of int8 or float32 of fixed size (labels) or of int32 (tags)."""
         ...
 
     @property
@@ -65,120 +61,103 @@ class TaskTarget(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Labelled:
-    """A label column of a task, and the texts in it that mean "no label"."""
+class ClassTarget(Named):
+    """One label a row; the target is its index.
 
-    task: str
-    column: str
-    missing: tuple[str, ...] = field(default=(), kw_only=True)
-    kind: ClassVar[str]
+    `soft`: a label may also say how likely each label is (`manyheads.data.soft`); the target is then a probability for each
+    label, of one label by itself 1. `order` has the declared labels as the recipe has them, for probabilities in a list.
+    """
 
-    def labelled(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Value]]:
-        """The rows that have a label, with it. DataError where the column is not there or no row has a label."""
-        require_column(rows, self.column, f"task {self.task}")
-        empty = True
-        for row in rows:
-            value = row.values.get(self.column)
-            if not is_missing(value, self.missing):
-                empty = False
-                yield row, value
-        if empty:
-            raise DataError(Problem(f"task {self.task}: no row has a label in column {shown(self.column)}", rows[0].place.path))
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """All of the target, for `target_from_json`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"kind": self.kind, **{n: v.to_json() if isinstance(v, LabelMap) else v for n, v in values.items()}}
-
-    def problem(self, row: Row, rule: str, value: Value, remedy: str = "") -> Problem:
-        text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-        return Problem(f"task {self.task}: {rule}", str(row.place), text, remedy=remedy)
-
-
-@dataclass(frozen=True, slots=True)
-class _Named(_Labelled):
-    """A target whose labels have names; `labels` is None until they are declared or fitted."""
-
-    labels: LabelMap | None = field(default=None, kw_only=True)
-
-    @property
-    def always(self) -> tuple[str, ...]:
-        """Labels that there are whether or not a row has them."""
-        return ()
-
-    def parts(self, row: Row, value: Value) -> Sequence[Value]:
-        """The single labels of a row."""
-        return (value,)
-
-    def name(self, row: Row, part: Value) -> str:
-        """The name of one label, known or not. DataError for what is no label, or an empty one."""
-        name = label_text(part)
-        if name is None:
-            raise DataError(self.problem(row, "a label is text, a whole number, true or false", part))
-        if not name:
-            remedy = 'if it means "no label", set `missing: [""]`'
-            raise DataError(self.problem(row, "a label is empty", part, remedy))
-        return name
-
-    def check(self, row: Row) -> None:
-        """DataError for a label that breaks a rule; before `fit` that is what can be told from the row alone."""
-        value = row.values.get(self.column)
-        if is_missing(value, self.missing):
-            return
-        for part in self.parts(row, value):
-            self.name(row, part)
-            if self.labels is not None:
-                self.index(row, part)
-
-    def fit(self, rows: Sequence[Row]) -> Self:
-        """The target with the labels of `rows`, or with the declared ones, sorted. Span tags always have `O`, which leads.
-
-        DataError for values that are no labels, for values of several types, and where no row has a label.
-        """
-        names, problems = _Names(self), Found()
-        for row, value in self.labelled(rows):
-            problems.collect(names.add, row, value)
-        problems.check()
-        known = names.found if self.labels is None else {*self.labels.names}
-        return replace(self, labels=LabelMap.fit({*known, *self.always}, "O" if self.kind == "tags" else None))
-
-    @property
-    def terse(self) -> Self:
-        return self if self.labels is None else replace(self, labels=replace(self.labels, hints=False))
-
-    @property
-    def known(self) -> LabelMap:
-        """The labels. RecipeError before there are any."""
-        if self.labels is None:
-            raise RecipeError(Problem("the labels are not known yet: declare them, or call `fit` first", self.task))
-        return self.labels
-
-    def index(self, row: Row, part: Value, where: str = "") -> int:
-        """Index of one label. DataError if it is no label, or not a known one."""
-        name = label_text(part)
-        if name is None:
-            raise DataError(self.problem(row, f"a label is text, a whole number, true or false{where}", part))
-        return self.known.index(name, str(row.place), f"task {self.task}: the label is not in the schema{where}")
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTarget(_Named):
-    """One label a row; the target is its index."""
-
+    soft: bool = field(default=False, kw_only=True)
+    order: tuple[str, ...] = field(default=(), kw_only=True)
     kind: ClassVar[str] = "class"
-    arrow: ClassVar[pa.DataType] = pa.int64()
 
-    def target(self, row: Row) -> int | None:
+    @property
+    def arrow(self) -> pa.DataType:
+        return pa.list_(pa.float32(), len(self.known)) if self.soft else pa.int64()
+
+    def target(self, row: Row) -> int | tuple[float, ...] | None:
+        if self.soft:
+            return self.shares(row)
         value = row.values.get(self.column)
         return None if is_missing(value, self.missing) else self.index(row, value)
 
+    def shares(self, row: Row) -> tuple[float, ...] | None:
+        """How likely each label is: soft labels as they are, 1 for the label of a row that has one. As `target` otherwise."""
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        problems = Found(limit=sys.maxsize)
+        given = self._given(row, value)
+        held = {problems.collect(self.index, row, part): share for part, share in given}
+        problems.check()
+        return tuple(held.get(i, 0.0) for i in range(len(self.known)))
+
+    def parts(self, row: Row, value: Value) -> Sequence[Value]:
+        return [part for part, _ in self._given(row, value)]
+
+    def _given(self, row: Row, value: Value) -> Sequence[tuple[Value, float]]:
+        """The labels that a row names, with their probabilities. DataError where these break a rule."""
+        if not is_soft(value):
+            return [(value, 1.0)]
+        if not self.soft:
+            remedy = "where labels have probabilities, set `soft_labels: true`"
+            raise DataError(self.problem(row, "a label is text, a whole number, true or false", value, remedy))
+        try:
+            return list(probabilities(value, self.order).items())
+        except ValueError as error:
+            raise DataError(self.problem(row, str(error), value)) from None
+
 
 @dataclass(frozen=True, slots=True)
-class MultilabelTarget(_Named):
+class BinaryTarget(ClassTarget):
+    """One of two labels a row; the target is how likely the second is, 0 or 1 unless labels are soft.
+
+    `positive` is the second label; None: the second of the sorted ones.
+    """
+
+    positive: str | None = field(default=None, kw_only=True)
+    kind: ClassVar[str] = "binary"
+
+    @property
+    def arrow(self) -> pa.DataType:
+        return pa.list_(pa.float32(), 1)
+
+    def target(self, row: Row) -> tuple[float, ...] | None:
+        shares = self.shares(row)
+        return None if shares is None else shares[1:]
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """As of other targets; the positive label comes second.
+
+        DataError with the first row of a third label, and for one label alone; RecipeError for a positive label that is not
+        among the two.
+        """
+        found = ClassTarget.fit(self, rows)  # slots make the class anew, which `super()` would miss
+        names = found.known.names
+        if len(names) != 2:
+            raise DataError(self._not_two(rows, names))
+        if self.positive not in (None, *names):
+            place = f"tasks.{self.task}.positive"
+            rule = f"no label is called this; there are {listed(names)}"
+            raise RecipeError(Problem(rule, place, self.positive, nearest(str(self.positive), names)))
+        return replace(found, labels=LabelMap(names[::-1] if self.positive == names[0] else names))
+
+    def _not_two(self, rows: Sequence[Row], names: Sequence[str]) -> Problem:
+        seen: list[str] = []
+        for row, value in self.labelled(rows):
+            for part in self.parts(row, value):
+                name = self.name(row, part)
+                if name not in seen and len(seen) == 2:
+                    rule = f"a binary task has two labels, here {listed(seen)}, and this is a third"
+                    return self.problem(row, rule, name, "correct the row, or write `type: classification`")
+                seen += [name] if name not in seen else []
+        rule = f"task {self.task}: a binary task has two labels, and the training rows have only {listed(names)}"
+        return Problem(rule, rows[0].place.path, remedy="name both under `labels`")
+
+
+@dataclass(frozen=True, slots=True)
+class MultilabelTarget(Named):
     """Any number of labels a row, as text with a separator or as a list; the target is 0 or 1 for each known label.
 
     Empty text and an empty list say that no label holds, unless the recipe declares them missing.
@@ -207,7 +186,7 @@ class MultilabelTarget(_Named):
 
 
 @dataclass(frozen=True, slots=True)
-class NumberTarget(_Labelled):
+class NumberTarget(Labelled):
     """A number a row, from `low` to `high`. Text must spell it with a point: `3.5`, `-2`, `1e-3`."""
 
     low: float | None = field(default=None, kw_only=True)
@@ -217,7 +196,7 @@ class NumberTarget(_Labelled):
 
     def fit(self, rows: Sequence[Row]) -> Self:
         """The target itself, once `rows` have labels of one type. DataError where they do not."""
-        drift, problems = _Drift(self), Found()
+        drift, problems = Drift(self), Found()
         for row, value in self.labelled(rows):
             problems.collect(drift.see, row, value)
         problems.check()
@@ -237,7 +216,7 @@ class NumberTarget(_Labelled):
             return None
         number = number_of(value)
         if number is None:
-            comma = isinstance(value, str) and _NUMBER.fullmatch(value.replace(",", ".", 1))
+            comma = isinstance(value, str) and NUMBER.fullmatch(value.replace(",", ".", 1))
             remedy = "write a point, not a comma" if comma else 'texts that mean "no label" are declared under `missing`'
             raise DataError(self.problem(row, "a number is wanted", value, remedy))
         if not abs(number) <= LARGEST:
@@ -250,7 +229,7 @@ class NumberTarget(_Labelled):
 
 
 @dataclass(frozen=True, slots=True)
-class TagTarget(_Named):
+class TagTarget(Named):
     """One tag a word; the target has an index for each word, `IGNORE` for a word whose tag is missing.
 
     `words` is the column of the words, which the tags must be as long as. `scheme` says what a tag may be; `none`: anything.
@@ -279,7 +258,7 @@ class TagTarget(_Named):
         return ("O",) if self.scheme != "none" else ()
 
     def name(self, row: Row, part: Value) -> str:
-        name = _Named.name(self, row, part)  # slots make the class anew, which `super()` would miss
+        name = Named.name(self, row, part)  # slots make the class anew, which `super()` would miss
         if self.scheme != "none":
             try:
                 spans([name], cast(Scheme, self.scheme))
@@ -301,113 +280,11 @@ class TagTarget(_Named):
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Inner(_Labelled):
-    """A target that a row's own input tells, without labels to know."""
-
-    def fit(self, rows: Sequence[Row]) -> Self:
-        """The target itself. DataError where no row has a label, or one does not fit its row."""
-        problems = Found()
-        for row, _ in self.labelled(rows):
-            problems.collect(self.check, row)
-        problems.check()
-        return self
-
-    @property
-    def terse(self) -> Self:
-        return self
-
-    def check(self, row: Row) -> None:
-        """DataError for a label that does not fit the row."""
-        self.target(row)
-
-    def target(self, row: Row) -> Target:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceTarget(_Inner):
-    """The right one of a row's choices: its number from 0, or its text; `choices` is the column of the choices.
-
-    Text is looked for among the choices first, and then read as a number.
-    """
-
-    choices: str = field(kw_only=True)
-    kind: ClassVar[str] = "choice"
-    arrow: ClassVar[pa.DataType] = pa.int64()
-
-    def target(self, row: Row) -> int | None:
-        value = row.values.get(self.column)
-        if is_missing(value, self.missing):
-            return None
-        choices = row.values.get(self.choices)
-        if isinstance(choices, str) or not isinstance(choices, Sequence):
-            raise DataError(self.problem(row, f"column {shown(self.choices)} must be a list of choices", choices))
-        if isinstance(value, str) and choices.count(value) == 1:
-            return choices.index(value)
-        name = label_text(value)
-        if name is None or not name.isascii() or not name.isdigit():
-            hint = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else None
-            rule = "the label is the number, from 0, or the text of one choice"
-            raise DataError(replace(self.problem(row, rule, value), nearest=hint))
-        if int(name) >= len(choices):
-            raise DataError(self.problem(row, f"the row has {len(choices)} choices, numbered from 0", value))
-        return int(name)
-
-
-NO_ANSWER: Mapping[str, Any] = {"start": -1, "stop": -1, "accepted": []}
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerTarget(_Inner):
-    """Answers that stand in the text of column `context`: texts, with the offset of each in column `starts`.
-
-    The label column may also hold both, as the hub's data sets do: an object with `text` and `answer_start`. No answer at all
-    says that there is none to be found; `null`, that none is known.
-    """
-
-    context: str = field(kw_only=True)
-    starts: str = field(default="starts", kw_only=True)
-    kind: ClassVar[str] = "answer"
-    arrow: ClassVar[pa.DataType] = pa.struct({"start": pa.int32(), "stop": pa.int32(), "accepted": pa.list_(pa.string())})
-
-    def target(self, row: Row) -> dict[str, Any] | None:
-        value = row.values.get(self.column)
-        if is_missing(value, self.missing):
-            return None
-        both = (
-            (value.get("text"), value.get("answer_start"))
-            if isinstance(value, Mapping)
-            else (value, row.values.get(self.starts))
-        )
-        texts, starts = self._list(row, both[0], "answers"), self._list(row, both[1], "their offsets")
-        if len(texts) != len(starts):
-            raise DataError(self.problem(row, f"there are {len(texts)} answers and {len(starts)} offsets", value))
-        found = [self._answer(row, *pair) for pair in zip(texts, starts, strict=True)]
-        if not found:
-            return dict(NO_ANSWER)
-        (first, start), accepted = found[0], dict.fromkeys(text for text, _ in found)
-        return {"start": start, "stop": start + len(first), "accepted": list(accepted)}
-
-    def _answer(self, row: Row, text: Value, start: Value) -> tuple[str, int]:
-        """An answer that stands where it is said to."""
-        context = row.values.get(self.context)
-        if not isinstance(text, str) or not isinstance(start, int) or isinstance(start, bool):
-            raise DataError(self.problem(row, "an answer is a text, and its offset a whole number", [text, start]))
-        if rule := misplaced(text, start, context if isinstance(context, str) else ""):
-            raise DataError(Problem(f"task {self.task}: {rule}", str(row.place)))
-        return text, start
-
-    def _list(self, row: Row, value: Any, what: str) -> Sequence[Any]:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise DataError(self.problem(row, f"{what} come as a list; found {kind_of(value)}", value))
-        return value
-
-
 KnownTarget: TypeAlias = ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget
-_KINDS: dict[str, type[KnownTarget]] = {
-    c.kind: c for c in (ClassTarget, MultilabelTarget, NumberTarget, TagTarget, ChoiceTarget, AnswerTarget)
-}
+_ALL: tuple[type[KnownTarget], ...] = (
+    BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, TagTarget, ChoiceTarget, AnswerTarget,
+)  # fmt: skip
+_KINDS = {made.kind: made for made in _ALL}
 
 
 def target_from_json(data: object) -> KnownTarget:
@@ -426,70 +303,12 @@ def _field(name: str, value: Any) -> Any:
     """A field of a target as its JSON has it."""
     if name == "labels":
         return None if value is None else LabelMap.from_json(value)
-    if name == "missing" and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-        return tuple(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if (number or value is None) if name in ("low", "high") else (isinstance(value, str) and name != "missing"):
+    if name in ("missing", "order"):
+        if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            return tuple(value)
+    elif name in ("low", "high"):
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            return value
+    elif isinstance(value, bool if name == "soft" else str) or (name == "positive" and value is None):
         return value
     raise ArtefactError(Problem("a target has a field of another type", name, repr(value)))
-
-
-def require_column(rows: Sequence[Row], column: str, who: str) -> None:
-    """DataError with the columns that there are, if no row has `column`."""
-    if not any(column in row.values for row in rows):
-        there = columns_of(rows)
-        place = rows[0].place.path if rows else ""
-        raise DataError(Problem(f"{who}: no such column (there are: {listed(there)})", place, column, nearest(column, there)))
-
-
-def number_of(value: Value) -> float | None:
-    """The number, infinite where it is too large to be one; None for what is no number."""
-    if isinstance(value, str):
-        return float(value) if _NUMBER.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= LARGEST else math.inf
-
-
-class _Drift:
-    """Notices labels of one column that are of several types."""
-
-    def __init__(self, target: _Labelled) -> None:
-        self.target = target
-        self.seen: dict[str, Row] = {}
-
-    def see(self, row: Row, value: Value) -> None:
-        """DataError at the first value of each further type."""
-        kind = kind_of(value)
-        if kind in self.seen:
-            return
-        self.seen[kind] = row
-        if len(self.seen) > 1:
-            before, place = next((k, str(r.place)) for k, r in self.seen.items())
-            rule = f"labels in column {shown(self.target.column)} are {before} at {place} and {kind} here"
-            raise DataError(self.target.problem(row, rule, value, "write all labels of a column as one type"))
-
-
-class _Names:
-    """Names of labels, each checked when it is first seen."""
-
-    def __init__(self, target: _Named) -> None:
-        self.target = target
-        self.drift = _Drift(target)
-        self.seen: set[tuple[type, Value]] = set()
-        self.found: set[str] = set()
-
-    def add(self, row: Row, value: Value) -> None:
-        problems = Found(limit=sys.maxsize)
-        for part in self.target.parts(row, value):
-            scalar = isinstance(part, str | int | float)
-            if scalar and (type(part), part) in self.seen:
-                continue
-            problems.collect(self._check, row, part)
-            if scalar:
-                self.seen.add((type(part), part))
-        problems.check()
-
-    def _check(self, row: Row, part: Value) -> None:
-        self.found.add(self.target.name(row, part))
-        self.drift.see(row, part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,15 +21,22 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     weights: Tensor | None = None,
+    gamma: float = 0.0,
 ) -> Tensor:
     """Scores (B, C) or (B, W, C); target of the same shape less C, `IGNORE` where missing, or (B, C) probabilities.
 
     With probabilities (soft labels) an item of NaN alone is missing. Class weights multiply an item's loss; they do not change
     the count it is divided by.
+
+    With `gamma` above 0 it is the focal loss (Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017): what class c
+    adds, -log p_c times its share of the target, is multiplied by (1 - p_c) ** gamma. Class weights are the paper's alpha.
     """
+    known = ~is_missing(target)
+    if gamma:
+        found = _focal(scores[known], target[known], class_weights, label_smoothing, gamma)
+        return found.sum() if weights is None else (found * _beside(weights, known).expand_as(known)[known]).sum()
     how = "sum" if weights is None else "none"
     if target.is_floating_point():
-        known = ~is_missing(target)
         found = F.cross_entropy(scores[known], target[known], class_weights, reduction=how, label_smoothing=label_smoothing)
         return found if weights is None else (found * _beside(weights, known).expand_as(known)[known]).sum()
     flat = scores.reshape(-1, scores.shape[-1])
@@ -38,10 +46,36 @@ def cross_entropy(
     return found if weights is None else (found.reshape(target.shape) * _beside(weights, target)).sum()
 
 
-def binary_cross_entropy(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Scores and target (B, C): the mean over the C labels, summed over rows; NaN targets are missing."""
+def _focal(scores: Tensor, target: Tensor, class_weights: Tensor | None, label_smoothing: float, gamma: float) -> Tensor:
+    """(N, C) and (N,) or (N, C) of items that are all known: (N,) losses."""
+    logs = F.log_softmax(_exact(scores), -1)
+    share = target.to(logs) if target.is_floating_point() else F.one_hot(target, logs.shape[-1]).to(logs)
+    share = share * (1 - label_smoothing) + label_smoothing / logs.shape[-1]
+    if class_weights is not None:
+        share = share * class_weights.to(logs)
+    rest = (-logs.expm1()).clamp(min=torch.finfo(logs.dtype).tiny)  # 1 - p; at 0 a root of it would have no finite slope
+    return -(share * rest.pow(gamma) * logs).sum(-1)
+
+
+def binary_cross_entropy(
+    scores: Tensor,
+    target: Tensor,
+    weights: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    gamma: float = 0.0,
+) -> Tensor:
+    """Scores and target (B, C): the mean over the C labels, summed over rows; NaN targets are missing.
+
+    A target is how likely its label is, mostly 0 or 1. `class_weights` (2,) multiply the losses of 0 and of 1; `gamma` as in
+    `cross_entropy`.
+    """
     known = ~target.isnan()
-    losses = F.binary_cross_entropy_with_logits(scores, target.nan_to_num(), reduction="none") * known
+    wanted = target.nan_to_num()
+    yes, no = (-F.logsigmoid(side) for side in (_exact(scores), -_exact(scores)))  # -log p, -log(1 - p)
+    of_no, of_yes = (1.0, 1.0) if class_weights is None else class_weights.to(yes).unbind()
+    if gamma:  # (1 - p) ** gamma, p ** gamma
+        of_yes, of_no = of_yes * (-gamma * no).exp(), of_no * (-gamma * yes).exp()
+    losses = (wanted * of_yes * yes + (1 - wanted) * of_no * no) * known
     return (losses if weights is None else losses * _beside(weights, target)).sum() / target.shape[-1]
 
 
@@ -67,6 +101,11 @@ def is_missing(target: Tensor) -> Tensor:
 def without(target: Tensor, rows: Tensor) -> Tensor:
     """The target with nothing to learn in these rows, (B,) bool."""
     return target.masked_fill(_beside(rows, target), math.nan if target.is_floating_point() else IGNORE)
+
+
+def _exact(scores: Tensor) -> Tensor:
+    """In single precision at least."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _beside(rows: Tensor, target: Tensor) -> Tensor:

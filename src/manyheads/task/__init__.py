@@ -1,6 +1,7 @@
 """What a task is: a path, and a type that knows its loss, its predictions and its scores. It holds no data and no modules."""
 
 from manyheads.task import (  # noqa: F401  # importing them fills the registry
+    binary,
     classification,
     multilabel,
     multiple_choice,

@@ -18,7 +18,8 @@ class Classification:
     """scores (B, C), target (B,) of ids or (B, C) of probabilities; cross-entropy, class weights, label smoothing.
 
     `labels` are the names of the ids in their order; without them ids are their own names. `class_weights` has an entry
-    a label and multiplies the loss of that label's rows.
+    a label and multiplies the loss of that label's rows. `focal` is gamma of the focal loss
+    (`manyheads.nn.losses.cross_entropy`).
     """
 
     wants = "vector"
@@ -26,13 +27,18 @@ class Classification:
     scheme = "none"
 
     def __init__(
-        self, labels: Sequence[str] = (), class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
+        self,
+        labels: Sequence[str] = (),
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
     ) -> None:
         if labels and class_weights is not None and len(labels) != len(class_weights):
             raise RecipeError(f"{len(labels)} labels want as many class weights, found {len(class_weights)}")
         self.labels = tuple(labels)
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.label_smoothing = label_smoothing
+        self.focal = focal
 
     @property
     def outputs(self) -> int:
@@ -40,7 +46,7 @@ class Classification:
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         of_classes = None if self.class_weights is None else self.class_weights.to(scores)
-        return cross_entropy(scores, target, of_classes, self.label_smoothing, weights)
+        return cross_entropy(scores, target, of_classes, self.label_smoothing, weights, self.focal)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

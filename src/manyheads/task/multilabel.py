@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
 
+from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.losses import binary_cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
+
+_THRESHOLD = 0.5  # of a label that is not named
 
 
 @TASKS.register("multilabel")
 class Multilabel:
-    """scores and target (B, C), target 0, 1 or NaN; binary cross-entropy a label, averaged over the labels."""
+    """scores and target (B, C), target 0, 1 or NaN; binary cross-entropy a label, averaged over the labels.
+
+    A label is predicted from its `threshold` on, one for all or a mapping that names some; with `top` that many are, the most
+    probable ones, and no threshold is looked at.
+    `focal` is gamma of the focal loss (`manyheads.nn.losses.cross_entropy`).
+    """
 
     wants = "vector"
     metric = "f1_micro"
     scheme = "none"
 
-    def __init__(self, labels: Sequence[str], threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        threshold: float | Mapping[str, float] = 0.5,
+        top: int | None = None,
+        focal: float = 0.0,
+    ) -> None:
         self.labels = tuple(labels)
-        self.threshold = threshold
+        given = threshold if isinstance(threshold, Mapping) else dict.fromkeys(labels, threshold)
+        if unknown := [label for label in given if label not in self.labels]:
+            rule = f"no label is called this; there are {listed(labels)}"
+            raise RecipeError(*(Problem(rule, "threshold", label, nearest(label, labels)) for label in unknown))
+        self.threshold = np.array([given.get(label, _THRESHOLD) for label in labels], np.float32)
+        self.top = top
+        self.focal = focal
 
     @property
     def outputs(self) -> int:
         return len(self.labels)
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        return binary_cross_entropy(scores, target, weights)
+        return binary_cross_entropy(scores, target, weights, gamma=self.focal)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)
         probabilities = scores[known].float().sigmoid().cpu().numpy()
         gold = target[known].cpu().numpy() > 0.5
-        return Judged(self._sets(gold), self._sets(probabilities >= self.threshold), probabilities)
+        return Judged(self._sets(gold), self._sets(self._chosen(probabilities)), probabilities)
 
     def predict(self, task: str, scores: Tensor, rows: Sequence[Reading] | None = None) -> list[Prediction]:
         probabilities = scores.float().sigmoid().cpu().numpy()
-        answers = self._sets(probabilities >= self.threshold)
+        answers = self._sets(self._chosen(probabilities))
         return [
             Prediction(task, answer, dict(zip(self.labels, row, strict=True)))
             for answer, row in zip(answers, probabilities.tolist(), strict=True)
         ]
+
+    def _chosen(self, probabilities: np.ndarray) -> np.ndarray:
+        """(B, C) bool: the labels to predict; of equal ones the first is taken."""
+        if self.top is None:
+            found: np.ndarray = probabilities >= self.threshold
+            return found
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.top]
+        found = np.zeros(probabilities.shape, bool)
+        np.put_along_axis(found, best, True, axis=1)
+        return found
 
     def _sets(self, chosen: np.ndarray) -> list[tuple[str, ...]]:
         return [tuple(self.labels[i] for i in np.flatnonzero(row)) for row in chosen]

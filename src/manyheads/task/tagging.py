@@ -18,7 +18,7 @@ from manyheads.types import IGNORE
 
 @TASKS.register("tagging")
 class Tagging:
-    """scores (B, W, C), target (B, W) with `IGNORE` after the last word; cross-entropy a word.
+    """scores (B, W, C), target (B, W) with `IGNORE` after the last word; cross-entropy a word, `focal` its gamma.
 
     Where the head gives a `Lattice`, the loss of a row is the negative log-likelihood of all its tags, which counts as many
     items as it has tags, and the best path is predicted. Moves that the scheme forbids are never predicted; in training they
@@ -30,12 +30,13 @@ class Tagging:
 
     wants = "states"
 
-    def __init__(self, labels: Sequence[str], scheme: str = "BIO") -> None:
+    def __init__(self, labels: Sequence[str], scheme: str = "BIO", focal: float = 0.0) -> None:
         if "O" in labels[1:] or (scheme != "none" and "O" not in labels):
             rule = "`O` must be the first label, since it is what a word without a score gets"
             raise RecipeError(Problem(rule, value=", ".join(labels)))
         self.labels = tuple(labels)
         self.scheme = scheme
+        self.focal = focal
         self._spans = _reader(scheme)
         self._spans(self.labels)  # a label that the scheme does not have is found here, not in the first answer
         self._moves = _moves(self.labels, scheme)
@@ -48,7 +49,7 @@ class Tagging:
     def loss(self, scores: Tensor | Lattice, target: Tensor, weights: Tensor | None = None) -> Tensor:
         scores = _narrow(scores, target.shape[1])
         if isinstance(scores, Tensor):
-            return cross_entropy(scores, target, weights=weights)
+            return cross_entropy(scores, target, weights=weights, gamma=self.focal)
         losses = -log_likelihood(scores, target, self._moves)
         return (losses if weights is None else losses * weights).sum()
 

@@ -17,6 +17,7 @@ from manyheads.model import Model
 from manyheads.nn.crf import Lattice
 from manyheads.nn.losses import items
 from manyheads.task.base import Task
+from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
 from manyheads.task.tagging import Tagging
 from manyheads.train.engine import Engine
@@ -85,12 +86,13 @@ def rehearse(model: Model, datasets: Iterable[Dataset], engine: Engine) -> None:
 
 def _strange_ids(task: Task, dataset: Dataset, scores: Tensor | Lattice) -> list[Problem]:
     """Ids in a label set of classes that are not among those of the head."""
-    if not isinstance(task.type, Classification | Tagging):
+    if not isinstance(task.type, Binary | Classification | Tagging):
         return []
     gold = dataset.gold(task.name, np.arange(len(dataset)))
     if gold.is_floating_point():
         return []
-    classes = (scores if isinstance(scores, Tensor) else scores.emissions).shape[-1]
+    width = (scores if isinstance(scores, Tensor) else scores.emissions).shape[-1]
+    classes = 2 if isinstance(task.type, Binary) else width
     rule = f"task {task.name}: the head has {classes} classes, so an id is from 0 to {classes - 1}"
     wrong = ((gold != IGNORE) & ((gold < 0) | (gold >= classes))).nonzero()
     place = f"{dataset.name}/{dataset.split} row"

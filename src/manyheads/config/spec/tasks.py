@@ -9,6 +9,9 @@ from pydantic import Field, Tag
 from manyheads.config.spec.base import Strict, own_or
 from manyheads.config.spec.data import TaskData
 
+PER_LABEL = ("class_weights", "threshold")  # keys that may be a mapping from a label to its number
+Threshold: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+
 
 class StepSpec(Strict):
     """A step of a path, written out: a module, where its inputs come from, a name for its result."""
@@ -56,6 +59,28 @@ class ClassificationTask(TaskBase):
     """Weight of each label's rows in the loss."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all labels."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
+    soft_labels: bool = False
+    """The label column may hold probabilities: `{label: probability}`, or a list in the order of `labels`."""
+
+
+class BinaryTask(TaskBase):
+    """One of two labels a row, told by one score; one text or a pair. Binary cross-entropy."""
+
+    type: Literal["binary"]
+    labels: list[str] | None = Field(default=None, min_length=2, max_length=2)
+    """Both labels; default: those of the training rows."""
+    positive: str | None = None
+    """The label that the score is for, and precision, recall and f1; default: the second of the sorted labels."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """The positive label is predicted when its probability reaches this."""
+    class_weights: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None = None
+    """Weight of each label's rows in the loss."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
+    soft_labels: bool = False
+    """The label column may hold probabilities: `{label: probability}`, or a list in the order of `labels`."""
 
 
 class MultilabelTask(TaskBase):
@@ -66,8 +91,12 @@ class MultilabelTask(TaskBase):
     """All labels; default: those of the training rows, sorted."""
     separator: str = "|"
     """Splits the label column where it is text."""
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    """A label is predicted when its probability reaches this."""
+    threshold: Threshold | dict[str, Threshold] = 0.5
+    """A label is predicted when its probability reaches this; a mapping has one for each label it names, 0.5 for others."""
+    top: int | None = Field(default=None, ge=1)
+    """Predict this many labels, the most probable ones, whatever their probability; not beside `threshold`."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
 
 
 class RegressionTask(TaskBase):
@@ -90,6 +119,8 @@ class TaggingTask(TaskBase):
     """How tags spell spans; `none`: tags are plain classes (parts of speech) and are scored by accuracy."""
     decoder: Literal["softmax", "crf"] = "softmax"
     """`softmax`: each tag by itself. `crf`: the best path, with scores learned for neighbours; it never breaks the scheme."""
+    focal: float = Field(default=0.0, ge=0, le=100)
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: cross-entropy. Not with `crf`."""
 
 
 class MultipleChoiceTask(TaskBase):
@@ -120,7 +151,7 @@ class QuestionAnsweringTask(TaskBase):
     """Most pieces of an answer."""
 
 
-_BUILT_IN = ("classification", "multilabel", "regression", "tagging", "multiple_choice", "question_answering")
+_BUILT_IN = ("binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "question_answering")
 
 
 class OwnTask(TaskBase):
@@ -133,6 +164,7 @@ class OwnTask(TaskBase):
 
 TaskSpec: TypeAlias = Annotated[
     Annotated[ClassificationTask, Tag("classification")]
+    | Annotated[BinaryTask, Tag("binary")]
     | Annotated[MultilabelTask, Tag("multilabel")]
     | Annotated[RegressionTask, Tag("regression")]
     | Annotated[TaggingTask, Tag("tagging")]

@@ -1,0 +1,118 @@
+"""Targets that a row's own input tells: which of its choices is right, where in its text the answer stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import pyarrow as pa
+
+from manyheads.data.label_column import Labelled
+from manyheads.data.labels import Found, is_missing, kind_of, label_text
+from manyheads.errors import DataError, Problem, nearest, shown
+from manyheads.text.answers import misplaced
+from manyheads.types import Row, Target, Value
+
+
+@dataclass(frozen=True, slots=True)
+class _Inner(Labelled):
+    """A target that a row's own input tells, without labels to know."""
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """The target itself. DataError where no row has a label, or one does not fit its row."""
+        problems = Found()
+        for row, _ in self.labelled(rows):
+            problems.collect(self.check, row)
+        problems.check()
+        return self
+
+    @property
+    def terse(self) -> Self:
+        return self
+
+    def check(self, row: Row) -> None:
+        """DataError for a label that does not fit the row."""
+        self.target(row)
+
+    def target(self, row: Row) -> Target:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceTarget(_Inner):
+    """The right one of a row's choices: its number from 0, or its text; `choices` is the column of the choices.
+
+    Text is looked for among the choices first, and then read as a number.
+    """
+
+    choices: str = field(kw_only=True)
+    kind: ClassVar[str] = "choice"
+    arrow: ClassVar[pa.DataType] = pa.int64()
+
+    def target(self, row: Row) -> int | None:
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        choices = row.values.get(self.choices)
+        if isinstance(choices, str) or not isinstance(choices, Sequence):
+            raise DataError(self.problem(row, f"column {shown(self.choices)} must be a list of choices", choices))
+        if isinstance(value, str) and choices.count(value) == 1:
+            return choices.index(value)
+        name = label_text(value)
+        if name is None or not name.isascii() or not name.isdigit():
+            hint = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else None
+            rule = "the label is the number, from 0, or the text of one choice"
+            raise DataError(replace(self.problem(row, rule, value), nearest=hint))
+        if int(name) >= len(choices):
+            raise DataError(self.problem(row, f"the row has {len(choices)} choices, numbered from 0", value))
+        return int(name)
+
+
+NO_ANSWER: Mapping[str, Any] = {"start": -1, "stop": -1, "accepted": []}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTarget(_Inner):
+    """Answers that stand in the text of column `context`: texts, with the offset of each in column `starts`.
+
+    The label column may also hold both, as the hub's data sets do: an object with `text` and `answer_start`. No answer at all
+    says that there is none to be found; `null`, that none is known.
+    """
+
+    context: str = field(kw_only=True)
+    starts: str = field(default="starts", kw_only=True)
+    kind: ClassVar[str] = "answer"
+    arrow: ClassVar[pa.DataType] = pa.struct({"start": pa.int32(), "stop": pa.int32(), "accepted": pa.list_(pa.string())})
+
+    def target(self, row: Row) -> dict[str, Any] | None:
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        both = (
+            (value.get("text"), value.get("answer_start"))
+            if isinstance(value, Mapping)
+            else (value, row.values.get(self.starts))
+        )
+        texts, starts = self._list(row, both[0], "answers"), self._list(row, both[1], "their offsets")
+        if len(texts) != len(starts):
+            raise DataError(self.problem(row, f"there are {len(texts)} answers and {len(starts)} offsets", value))
+        found = [self._answer(row, *pair) for pair in zip(texts, starts, strict=True)]
+        if not found:
+            return dict(NO_ANSWER)
+        (first, start), accepted = found[0], dict.fromkeys(text for text, _ in found)
+        return {"start": start, "stop": start + len(first), "accepted": list(accepted)}
+
+    def _answer(self, row: Row, text: Value, start: Value) -> tuple[str, int]:
+        """An answer that stands where it is said to."""
+        context = row.values.get(self.context)
+        if not isinstance(text, str) or not isinstance(start, int) or isinstance(start, bool):
+            raise DataError(self.problem(row, "an answer is a text, and its offset a whole number", [text, start]))
+        if rule := misplaced(text, start, context if isinstance(context, str) else ""):
+            raise DataError(Problem(f"task {self.task}: {rule}", str(row.place)))
+        return text, start
+
+    def _list(self, row: Row, value: Any, what: str) -> Sequence[Any]:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise DataError(self.problem(row, f"{what} come as a list; found {kind_of(value)}", value))
+        return value
