@@ -37,13 +37,13 @@ class Trunk(nn.Module):
         self.layers = layers
         self.width = int(encoder.config.hidden_size)
         self.ports = Ports((Port("tokens"),), Port("layers" if layers else "states", self.width))
-        self._takes_types = _takes_types(encoder)
+        self.takes_types = _takes_types(encoder)
         if freeze:
             self.requires_grad_(False)
         self.train()  # transformers hands a model over in evaluation mode; a new module is in training mode, all of it
 
     def forward(self, tokens: Tokens) -> States:
-        wanted: dict[str, Any] = {"token_type_ids": tokens.types} if self._takes_types else {}
+        wanted: dict[str, Any] = {"token_type_ids": tokens.types} if self.takes_types else {}
         if self.layers:
             wanted["output_hidden_states"] = True
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
