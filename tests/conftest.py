@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -146,6 +147,53 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     backend.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Callable[[str], Path]:
+    """The folder of a tiny random encoder of the family that is named, with the tokenizer of `tiny`; made when first asked."""
+    import torch
+    import transformers as hf
+
+    folder = tmp_path_factory.mktemp("families")
+    small = {
+        "vocab_size": 128,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": 20,
+        "initializer_range": 0.3,
+    }
+    distilled = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 16}
+    relative = {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
+    disentangled = {**relative, "norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0}
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+    local = {"global_attn_every_n_layers": 2, "local_attention": 8}
+    made: dict[str, Callable[[], hf.PreTrainedConfig]] = {
+        "albert": lambda: hf.AlbertConfig(**small, embedding_size=8),
+        "bert": lambda: hf.BertConfig(**small),
+        "camembert": lambda: hf.CamembertConfig(**small, type_vocab_size=1),
+        "deberta-v2": lambda: hf.DebertaV2Config(**small, **disentangled),
+        "distilbert": lambda: hf.DistilBertConfig(
+            vocab_size=128, max_position_embeddings=20, initializer_range=0.3, **distilled
+        ),
+        "electra": lambda: hf.ElectraConfig(**small, embedding_size=8),
+        "modernbert": lambda: hf.ModernBertConfig(**small, **ends, **local),
+        "mpnet": lambda: hf.MPNetConfig(**small),
+        "roberta": lambda: hf.RobertaConfig(**small, type_vocab_size=1),
+        "xlm-roberta": lambda: hf.XLMRobertaConfig(**small, type_vocab_size=1),
+    }
+
+    def make(name: str) -> Path:
+        if not (folder / name).exists():
+            with torch.random.fork_rng():
+                torch.manual_seed(7)
+                hf.AutoModel.from_config(made[name]()).save_pretrained(folder / name)
+            shutil.copyfile(tiny / "tokenizer.json", folder / name / "tokenizer.json")
+        return folder / name
+
+    return make
 
 
 @pytest.fixture

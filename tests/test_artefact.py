@@ -14,10 +14,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from manyheads.artefact import is_ours, load_artefact, reading, save_artefact
+from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan
 from manyheads.data.labels import LabelMap
 from manyheads.data.targets import target_from_json
 from manyheads.errors import ArtefactError, MissingExtraError, Problem, RecipeError, ResourceError
 from manyheads.folder import read_json, writing
+from manyheads.graph import Step
+from manyheads.predict import Predictor
 from manyheads.types import Batch, Tokens
 
 
@@ -112,6 +115,36 @@ def test_a_loaded_model_answers_as_the_saved_one(artefact: Path, tmp_path: Path)
         one, two = found.model.answer(batch), again.model.answer(batch)
     assert all(torch.equal(one[task].scores, two[task].scores) for task in found.model.tasks)
     assert not again.model.training
+
+
+FAMILIES = (
+    *("albert", "bert", "camembert", "deberta-v2", "distilbert", "electra"),
+    *("modernbert", "mpnet", "roberta", "xlm-roberta"),
+)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_trained_encoder_of_every_family_comes_back(families: Callable[[str], Path], tmp_path: Path, family: str) -> None:
+    """Bit for bit, mixed layers and a pair of texts included."""
+    modules = {
+        "encoder": ModulePlan("pretrained", {"source": str(families(family)), "max_length": 16, "layers": True}),
+        "mix": ModulePlan("scalar_mix", {"layers": [0, 1, 2]}),
+        "mean": ModulePlan("pool", {}),
+        "head": ModulePlan("row_head", {"width": 16, "classes": 2}),
+    }
+    task = TaskPlan("classification", tuple(map(Step, modules)), {"labels": ["no", "yes"]}, "pair")
+    blueprint = Blueprint(modules, {"same": task})
+    model = blueprint.build(seed=1).train()
+    ids = torch.tensor([[2, 50, 60, 3, 70, 3], [2, 61, 3, 64, 3, 0]])
+    tokens = Tokens(ids, ids > 0, torch.tensor([[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]]))
+    batch = Batch("x", {"text": tokens}, {"same": torch.tensor([0, 1])}, [0, 1])
+    model.losses([batch])["same"].backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    found = load_artefact(save_artefact(tmp_path / "artefact", model, blueprint, {}))
+    with torch.inference_mode():
+        assert torch.equal(found.model.answer(batch)["same"].scores, model.eval().answer(batch)["same"].scores)
+    [answer] = Predictor(found)([("the good film", "a cat in rome")])
+    assert sum(answer.predictions["same"].probabilities.values()) == pytest.approx(1)
 
 
 def test_a_flipped_byte_is_named(artefact: Path, tmp_path: Path) -> None:

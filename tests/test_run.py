@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import signal as signals
 from collections import Counter
@@ -14,8 +15,10 @@ import pytest
 import torch
 
 from manyheads.api import load_recipe
+from manyheads.assemble import assemble
 from manyheads.errors import ArtefactError, DataError, Interrupted, NumericsError, RecipeError, ResourceError
 from manyheads.folder import verify
+from manyheads.predict import Predictor
 from manyheads.run import run
 from manyheads.task.base import Task
 from manyheads.train.events import Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
@@ -148,6 +151,30 @@ def test_the_resolved_recipe_gives_the_same_weights(trained: Path, place: Path) 
     loaded = load_recipe(trained / "run" / "resolved.yaml", ["output=again"])
     list(run(loaded))
     assert weights(place / "again") == weights(trained / "run")
+
+
+def test_a_task_stands_in_one_place_and_tasks_in_any_order(recipe: Path) -> None:
+    """One less is one entry less, and each keeps its rows, labels, first weights and name in what is answered."""
+    head, tasks, rest = re.split(r"(?<=tasks:\n)|(?=^training:)", recipe.read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^(?=  \w)", tasks, flags=re.MULTILINE)[1:]
+    whole = assemble(load_recipe(recipe))
+    first = whole.build().state_dict()
+    for kept in ([2, 1, 0], [1, 0], [0, 2]):
+        recipe.write_text(head + "".join(parts[i] for i in kept) + rest)
+        found = assemble(load_recipe(recipe))
+        assert list(found.blueprint.tasks) == [list(whole.blueprint.tasks)[i] for i in kept]
+        assert all(found.blueprint.tasks[name] == whole.blueprint.tasks[name] for name in found.blueprint.tasks)
+        assert all(found.labels[name] == whole.labels[name] for name in found.labels)
+        assert all(torch.equal(tensor, first[name]) for name, tensor in found.build().state_dict().items())
+    answer = Predictor.load(finish(recipe, "training.epochs=1").artefact)(["a cat in rome"])[0]
+    assert list(answer.predictions) == ["mood", "names"]
+
+
+def test_a_task_may_have_any_name_with_underscores(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("  mood:", "  the_mood_of__films_:"))
+    found = finish(recipe, "training.epochs=1")
+    assert "the_mood_of__films_" in Predictor.load(found.artefact)(["a cat in rome"])[0].predictions
+    assert {"the_mood_of__films_", "likeness", "names"} <= {r.task for r in found.records}
 
 
 def test_another_seed_gives_other_weights(recipe: Path, trained: Path) -> None:

@@ -138,14 +138,21 @@ def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
     return ModulePlan(plan.type, {**plan.options, "source": str(folder / name)})
 
 
-def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Inside, transformers shows no progress bar."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     try:
-        trunk.encoder.save_pretrained(folder)
+        yield
     finally:
         if bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:
+    with without_bars():
+        trunk.encoder.save_pretrained(folder)
     for name in FILES:
         if name != CONFIG and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

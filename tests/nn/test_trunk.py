@@ -3,47 +3,45 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers as hf
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
-from transformers import (
-    AutoModel,
-    BertConfig,
-    DistilBertConfig,
-    ElectraConfig,
-    PretrainedConfig,
-    RobertaConfig,
-)
+from transformers import AutoModel, PretrainedConfig
 from transformers.utils import logging
 
 from manyheads.errors import ArtefactError, ResourceError
+from manyheads.nn.layers import Layer
 from manyheads.nn.trunk import Measures, Trunk, load_trunk, measure_encoder
 from manyheads.ports import Port
 from manyheads.types import Tokens
 
-SMALL = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
-    "bert": lambda: BertConfig(**SMALL, max_position_embeddings=20),
-    "roberta": lambda: RobertaConfig(**SMALL, max_position_embeddings=20, type_vocab_size=1),
-    "distilbert": lambda: DistilBertConfig(
-        vocab_size=40, dim=16, n_layers=1, n_heads=2, hidden_dim=16, max_position_embeddings=20
-    ),
-    "electra": lambda: ElectraConfig(**SMALL, embedding_size=8, max_position_embeddings=20),
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 20,
 }
-LONGEST = {"bert": 20, "roberta": 18, "distilbert": 20, "electra": 20}  # roberta's positions begin after its padding id, 1
+FAMILIES = (
+    *("albert", "bert", "camembert", "deberta-v2", "distilbert", "electra"),
+    *("modernbert", "mpnet", "roberta", "xlm-roberta"),
+)
+UNTYPED = {"camembert", "deberta-v2", "distilbert", "modernbert", "mpnet", "roberta", "xlm-roberta"}
+SHIFTED = {"camembert", "mpnet", "roberta", "xlm-roberta"}  # positions begin after the padding id, 1
+ENDLESS = {"deberta-v2", "modernbert"}  # relative positions: longer inputs run, but nothing was trained on them
 
 
-@pytest.fixture(scope="session", params=list(CONFIGS))
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest, families: Callable[[str], Path]) -> Path:
     """A tiny random encoder of each family, in a folder that is named like it."""
-    folder = tmp_path_factory.mktemp("families") / str(request.param)
-    torch.manual_seed(0)
-    AutoModel.from_config(CONFIGS[request.param]()).save_pretrained(folder)
-    return folder
+    return families(str(request.param))
 
 
 @pytest.fixture
@@ -112,24 +110,71 @@ def test_padded_rows_equal_single_rows_in_every_family(family: Path) -> None:
 def test_the_second_text_is_told_apart_where_the_family_can(family: Path) -> None:
     trunk, given = load_trunk(family).eval(), tokens(8)
     flat = Tokens(given.ids, given.mask, torch.zeros_like(given.types))
-    assert torch.equal(trunk(given).states, trunk(flat).states) == (family.name in ("roberta", "distilbert"))
+    assert torch.equal(trunk(given).states, trunk(flat).states) == (family.name in UNTYPED)
 
 
 def test_the_longest_input_of_each_family_runs(family: Path) -> None:
     trunk = load_trunk(family, max_length=256).eval()
-    assert trunk.max_length == LONGEST[family.name]
-    assert measure_encoder(family) == Measures(width=16, longest=LONGEST[family.name], layers=1)
+    longest = 18 if family.name in SHIFTED else 20
+    assert trunk.max_length == longest
+    assert measure_encoder(family) == Measures(width=16, longest=longest, layers=2)
     assert trunk.ports.takes == (Port("tokens"),)
     assert trunk.ports.gives == Port("states", 16)
-    longest = trunk.max_length
     assert trunk(tokens(longest, 3)).states.shape == (2, longest, 16)
+    if family.name in ENDLESS:
+        assert trunk(tokens(longest + 1)).states.isfinite().all()
+        return
     with pytest.raises((IndexError, RuntimeError)):
         trunk(tokens(longest + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (hf.Data2VecTextConfig, {}),
+        (hf.EsmConfig, {"pad_token_id": 1, "mask_token_id": 4}),
+        (hf.IBertConfig, {}),
+        (hf.LongformerConfig, {"attention_window": 4}),
+        (hf.LukeConfig, {"entity_vocab_size": 8, "entity_emb_size": 8}),
+        (hf.RobertaPreLayerNormConfig, {}),
+        (hf.XLMRobertaXLConfig, {}),
+        (hf.XmodConfig, {"languages": ["en_XX"], "default_language": "en_XX"}),
+        (hf.BigBirdConfig, {}),
+        (hf.ErnieConfig, {}),
+        (hf.MegatronBertConfig, {}),
+        (hf.NystromformerConfig, {}),
+    ],
+)
+def test_the_limit_of_rarer_families_is_the_last_length_that_runs(
+    kind: type[PretrainedConfig], own: dict[str, Any], tmp_path: Path
+) -> None:
+    encoder = AutoModel.from_config(kind(**SMALL, **own)).eval()
+    encoder.config.save_pretrained(tmp_path)
+
+    def runs(length: int) -> bool:
+        ids = torch.full((1, length), 5)
+        try:
+            return encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.shape[1] == length
+        except (IndexError, RuntimeError):
+            return False
+
+    assert measure_encoder(tmp_path).longest == max(length for length in range(14, 23) if runs(length))
 
 
 def test_a_shorter_limit_is_kept(bert_tiny: Path) -> None:
     assert load_trunk(bert_tiny, max_length=64).max_length == 64
     assert load_trunk(bert_tiny, max_length=8192).max_length == 512
+
+
+def test_layers_of_every_family(family: Path) -> None:
+    given = tokens(9, 5)
+    one, found = load_trunk(family).eval()(given), load_trunk(family, layers=True).eval()(given)
+    assert torch.equal(one.states, found.states)
+    states = [*found.below, found.states]
+    assert [state.shape for state in states] == [(2, 9, 16)] * 3
+    assert not any(torch.equal(a, b) for a, b in pairwise(states))
+    assert Layer(-1)(found).states is found.states
+    assert Layer(0)(found).states is found.below[0]
 
 
 # training ---------------------------------------------------------------------------------------------------------------
@@ -155,6 +200,24 @@ def test_a_trained_trunk_has_a_gradient_and_dropout(bert_tiny: Path) -> None:
     assert gradients == {name for name, _ in trunk.named_parameters() if "pooler" not in name}
 
 
+def test_a_step_reaches_every_weight_of_every_family(family: Path) -> None:
+    """All but the pooler, which no path reads, and types and positions that the rows have not."""
+    trunk, given = load_trunk(family, dropout=0.0), tokens(11, 4)
+    optimizer = torch.optim.SGD(trunk.parameters(), lr=0.01)
+    before = {name: p.detach().clone() for name, p in trunk.named_parameters()}
+    target = torch.randn(2, 11, 16, generator=torch.Generator().manual_seed(2))
+    losses = []
+    for _ in range(2):
+        loss = (trunk(given).states - target)[given.mask].square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[1] < losses[0]
+    still = {name for name, p in trunk.named_parameters() if torch.equal(p, before[name])}
+    assert still <= {name for name in before if "pooler" in name or (".key" in name and name.endswith("bias"))}
+
+
 @pytest.mark.parametrize("freeze", [True, False])
 def test_a_loaded_trunk_is_in_one_mode_throughout(bert_tiny: Path, freeze: bool) -> None:
     trunk = load_trunk(bert_tiny, freeze=freeze)
@@ -166,7 +229,7 @@ def test_a_loaded_trunk_is_in_one_mode_throughout(bert_tiny: Path, freeze: bool)
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_a_dropout_rate_replaces_every_rate_of_the_encoder(family: Path, rate: float) -> None:
     trunk = load_trunk(family, dropout=rate).train()
-    assert {m.p for m in trunk.modules() if isinstance(m, torch.nn.Dropout)} == {rate}
+    assert {m.p for m in trunk.modules() if isinstance(m, torch.nn.Dropout)} <= {rate}
     given = tokens(6)
     assert torch.equal(trunk(given).states, trunk(given).states) == (rate == 0)
 
@@ -192,7 +255,7 @@ def test_loading_leaves_the_settings_of_transformers_alone(bert_tiny: Path) -> N
 
 
 def test_a_trunk_may_be_made_of_a_model_in_memory() -> None:
-    encoder = AutoModel.from_config(CONFIGS["bert"]())
+    encoder = AutoModel.from_config(hf.BertConfig(**SMALL))
     trunk = Trunk(encoder, max_length=8)
     assert trunk.encoder is encoder
     assert (trunk.width, trunk.max_length, trunk.frozen) == (16, 8, False)

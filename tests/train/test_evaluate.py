@@ -87,6 +87,20 @@ def test_every_row_is_read_once_whatever_its_length() -> None:
     assert sorted(count.rows) == list(range(40))
 
 
+def test_short_rows_are_scored_many_at_a_time() -> None:
+    calls: list[int] = []
+
+    class Count(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(len(x))
+            return torch.zeros(len(x), 2)
+
+    data = TensorDataset({"x": torch.zeros(1000, 8)}, {"a": [0] * 1000}, "texts", "dev")
+    evaluate(Model({"count": Count()}, [Task("a", ["count"], Classification(labels=NAMES))]), [data])
+    assert sum(calls) == 1000
+    assert len(calls) <= 10
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_the_parts_of_all_processes_are_the_whole(world: int) -> None:
     lengths = np.array([5, 1, 9000, 5, 2])

@@ -155,6 +155,25 @@ def test_accumulated_rounds_equal_one_big_batch(rule: str) -> None:
         torch.testing.assert_close(small.state_dict()[name], value, atol=1e-6, rtol=0)
 
 
+def test_the_gradient_of_accumulated_rounds_is_clipped_once() -> None:
+    small, big = model_of("a"), model_of("a")
+    data = data_of("a", rows=24)
+    shared = {"optimizer": {"name": "sgd", "lr": 0.5}, "clip": 0.05, "epochs": 1}
+    walk(small, data, spec_of(batch={"rows": 4, "group_by_length": False}, accumulate=6, **shared))
+    [seen] = walk(big, data, spec_of(batch={"rows": 24, "group_by_length": False}, **shared))
+    assert seen.norm > 0.05
+    for name, value in big.state_dict().items():
+        torch.testing.assert_close(small.state_dict()[name], value, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 4])
+def test_every_task_trains_in_every_epoch_however_many_rounds_a_step_has(accumulate: int) -> None:
+    seen = walk(model_of("a", "b", "c"), data_of("a", "b", "c", rows=20), spec_of(accumulate=accumulate, epochs=4))
+    per_epoch = 12 // accumulate
+    epochs = [seen[start : start + per_epoch] for start in range(0, len(seen), per_epoch)]
+    assert [{task for step in epoch for task in step.losses} for epoch in epochs] == [{"a", "b", "c"}] * 4
+
+
 def test_accumulation_counts_items_and_not_batches() -> None:
     """Batches of unequal numbers of labels: every label weighs the same."""
     torch.manual_seed(2)

@@ -217,6 +217,20 @@ def test_later_steps_are_the_best_only_where_they_beat_the_baseline(recipe: Path
     assert [e.losses for e in told if isinstance(e, Progress)] == plain, "to be scored first changes no step"
 
 
+@pytest.mark.parametrize("first", [[], FIRST[:1]], ids=["plain", "first"])
+def test_a_run_that_says_nothing_of_evaluations_is_scored_each_epoch_and_leaves_what_it_learned(
+    recipe: Path, first: list[str]
+) -> None:
+    told = events(recipe, *first)
+    assert [e.step for e in told if isinstance(e, Evaluated)] == [*([0] if first else []), 10, 20]
+    assert {10, 20} <= {e.step for e in told if isinstance(e, Saved)}
+    last = told[-1]
+    assert isinstance(last, Finished)
+    assert last.best in (10, 20)
+    saved, fresh = load_file(last.artefact / "model.safetensors"), assemble(load_recipe(recipe)).build().state_dict()
+    assert not any(torch.equal(tensor, fresh[name]) for name, tensor in saved.items())
+
+
 def test_a_run_that_was_left_after_its_baseline_is_not_scored_twice(recipe: Path) -> None:
     walk = run(load_recipe(recipe, FIRST))
     while not isinstance(next(walk), Saved):

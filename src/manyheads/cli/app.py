@@ -131,6 +131,18 @@ def predict(
 
 
 @app.command()
+def export(
+    artefact: ArtefactPath,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write: in it, one a task.", show_default=False)],
+    tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Write this task only; may be repeated.")] = None,
+) -> None:
+    """Write tasks as folders that plain transformers loads, with equal logits."""
+    from manyheads.cli.exporting import export as command
+
+    command(artefact, target, tasks)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes."""
     from manyheads.config.dump import schema_text

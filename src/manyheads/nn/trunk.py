@@ -21,6 +21,13 @@ from manyheads.types import States, Tokens
 
 _RATES = ("dropout", "dropout_prob", "dropout_rate", "resid_dropout", "embd_dropout")
 
+_SHIFTED = frozenset(  # families whose positions begin behind the padding id
+    (
+        *("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "markuplm", "mpnet", "roberta"),
+        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    )
+)
+
 
 class Trunk(nn.Module):
     """tokens (B, T) -> states (B, T, D) of the last layer. `encoder` is the plain transformers model.
@@ -37,13 +44,13 @@ class Trunk(nn.Module):
         self.layers = layers
         self.width = int(encoder.config.hidden_size)
         self.ports = Ports((Port("tokens"),), Port("layers" if layers else "states", self.width))
-        self._takes_types = _takes_types(encoder)
+        self.takes_types = _takes_types(encoder)
         if freeze:
             self.requires_grad_(False)
         self.train()  # transformers hands a model over in evaluation mode; a new module is in training mode, all of it
 
     def forward(self, tokens: Tokens) -> States:
-        wanted: dict[str, Any] = {"token_type_ids": tokens.types} if self._takes_types else {}
+        wanted: dict[str, Any] = {"token_type_ids": tokens.types} if self.takes_types else {}
         if self.layers:
             wanted["output_hidden_states"] = True
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -167,8 +174,7 @@ def _takes_types(encoder: PreTrainedModel) -> bool:
 
 def _position_offset(config: PretrainedConfig) -> int:
     """RoBERTa's family counts positions from the padding id plus one, so fewer of them are usable."""
-    kinds = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet", "xmod")
-    return (config.pad_token_id or 0) + 1 if config.model_type in kinds else 0
+    return (config.pad_token_id or 0) + 1 if config.model_type in _SHIFTED else 0
 
 
 def _set_dropout(config: PretrainedConfig, rate: float) -> None:

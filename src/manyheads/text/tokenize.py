@@ -67,6 +67,10 @@ class Tokenizer:
         """Number of known pieces, added ones included."""
         return self._backend.get_vocab_size()
 
+    def piece(self, number: int) -> str | None:
+        """The piece of this number; None where there is none."""
+        return self._backend.id_to_token(number)
+
     def to_json(self) -> str:
         """The definition, as a tokenizer.json holds it."""
         return self._backend.to_str()
