@@ -80,7 +80,15 @@ def test_the_nearest_home_comes_first() -> None:
 
 def test_types_that_are_built_in() -> None:
     assert list(builtin("modules")) == ["pretrained", "pool", "layer", "scalar_mix", "feedforward"]
-    assert list(builtin("tasks")) == ["classification", "binary", "multilabel", "regression", "tagging"]
+    assert list(builtin("tasks")) == [
+        "classification",
+        "binary",
+        "multilabel",
+        "regression",
+        "tagging",
+        "multiple_choice",
+        "question_answering",
+    ]
     assert kind(ClassificationTask) == "classification"
     assert kind(OwnTask) is None
     assert kind(DataSpec) is None
