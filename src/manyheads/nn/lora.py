@@ -44,7 +44,8 @@ def require_peft(place: str = "") -> Any:
         import peft
     except ImportError as error:
         rule = "adapters need the package peft, which is not installed"
-        raise MissingExtraError(Problem(rule, place, remedy="pip install 'manyheads[lora]'")) from error
+        remedy = "pip install 'manyheads[lora]'; a model that `manyheads merge` wrote does without"
+        raise MissingExtraError(Problem(rule, place, remedy=remedy)) from error
     return peft
 
 
@@ -67,7 +68,7 @@ def choose_targets(encoder: PreTrainedModel, wanted: Sequence[str] | None, place
         return list(usual)
     rule = f"no linear layer of the encoder is called this (there are: {listed(ends)})"
     wrong = [
-        Problem(rule, f"{place}.targets.{i}", target, nearest(target, ends))
+        Problem(rule, f"{place}.targets.{i}", target, nearest(target.rpartition(".")[2], ends))
         for i, target in enumerate(wanted)
         if not _named(linear, target)
     ]
@@ -76,10 +77,10 @@ def choose_targets(encoder: PreTrainedModel, wanted: Sequence[str] | None, place
     return list(wanted)
 
 
-def inject(encoder: PreTrainedModel, lora: Lora, place: str = "lora") -> None:
+def inject(encoder: PreTrainedModel, lora: Lora) -> None:
     """Put new adapters into an encoder, in place, and take the gradient of all else. Raises as `choose_targets`."""
-    peft, linear = require_peft(place), _linear(encoder)
-    targets = [name for target in choose_targets(encoder, lora.targets, place) for name in _named(linear, target)]
+    peft, linear = require_peft(), _linear(encoder)
+    targets = [name for target in choose_targets(encoder, lora.targets, "lora") for name in _named(linear, target)]
     config = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(dict.fromkeys(targets))
     )
