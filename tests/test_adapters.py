@@ -71,7 +71,11 @@ def answers(folder: Path) -> list[dict[str, torch.Tensor]]:
     predictor = Predictor.load(folder)
     found = predictor(TEXTS)
     return [
-        {f"{task}/{label}": torch.tensor(share) for task, p in a.predictions.items() for label, share in p.probabilities.items()}
+        {
+            f"{task}/{label}": torch.tensor(share)
+            for task, p in a.predictions.items()
+            for label, share in p.probabilities.items()
+        }
         for a in found
     ]
 

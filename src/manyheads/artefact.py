@@ -34,6 +34,8 @@ KIND = "artefact"
 CONFIG, WEIGHTS, ADAPTERS = "config.json", "model.safetensors", "adapters"
 RECORDS, LABELS, DATA, RESOLVED = "records.jsonl", "labels.json", "data.json", "resolved.yaml"
 
+_ENCODERS = ("pretrained", "adapter")  # types of modules that have files of their own
+
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
@@ -79,8 +81,8 @@ def load_artefact(folder: Path | str) -> Artefact:
     verify(folder, kind=KIND)
     with reading(folder / CONFIG):
         blueprint = Blueprint.from_json(read_json(folder / CONFIG))
-        trunks = {n: str(p.options.get("of", n)) for n, p in blueprint.modules.items() if p.type in ("pretrained", "adapter")}
         blueprint = replace(blueprint, modules={n: _placed(folder, n, plan) for n, plan in blueprint.modules.items()})
+        trunks = {n: str(p.options.get("of", n)) for n, p in blueprint.modules.items() if p.type in _ENCODERS}
         model = blueprint.build()
         _check_heads(model, folder / CONFIG)
     with reading(folder / WEIGHTS):
@@ -141,13 +143,12 @@ def _check_heads(model: Model, file: Path) -> None:
 
 def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
     """A pretrained module reads its own folder of the artefact and no other, whatever config.json says."""
-    if plan.type not in ("pretrained", "adapter"):
+    if plan.type not in _ENCODERS:
         return plan
     if Path(name).name != name or name == "..":
         raise ArtefactError(Problem("the name of a module is no folder inside the artefact", str(folder / CONFIG), name))
-    if plan.type == "adapter":
-        return plan
-    return ModulePlan(plan.type, {**plan.options, "source": str(folder / name)})
+    place = {} if plan.type == "adapter" else {"source": str(folder / name)}
+    return ModulePlan(plan.type, {**plan.options, **place})
 
 
 def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:

@@ -170,7 +170,9 @@ def _blueprint(recipe: Recipe, pool: _Pool, found: Sequence[Prepared]) -> Bluepr
                 errors.append(error)
     if errors:
         kind = WiringError if all(isinstance(error, WiringError) for error in errors) else RecipeError
-        found_so_far = dict.fromkeys(problem for error in errors for problem in error.problems)  # a module's come with each task
+        found_so_far = dict.fromkeys(
+            problem for error in errors for problem in error.problems
+        )  # a module's come with each task
         raise kind(*found_so_far) from errors[0]
     ordered = {name: tasks[name] for name in recipe.tasks}
     used = {step.module for plan in ordered.values() for step in plan.path}

@@ -132,7 +132,8 @@ def predict(
 
 @app.command()
 def merge(
-    artefact: ArtefactPath, output: Annotated[Path, typer.Argument(help="A new folder for the merged model.", show_default=False)]
+    artefact: ArtefactPath,
+    output: Annotated[Path, typer.Argument(help="A new folder for the merged model.", show_default=False)],
 ) -> None:
     """Fold adapters into the weights of their encoders, for serving without peft."""
     from manyheads.cli.merging import merge as command

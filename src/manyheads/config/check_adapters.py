@@ -15,7 +15,11 @@ def check_adapters(recipe: Recipe, modules: Collection[str]) -> Iterator[Finding
     """`modules` are the names that exist, those of entries with mistakes included."""
     encoders = [name for name in modules if isinstance(recipe.modules.get(name), PretrainedModule)]
     for name, spec in recipe.modules.items():
-        if isinstance(spec, AdapterModule) and spec.of not in encoders and (spec.of not in modules or spec.of in recipe.modules):
+        if (
+            isinstance(spec, AdapterModule)
+            and spec.of not in encoders
+            and (spec.of not in modules or spec.of in recipe.modules)
+        ):
             yield absent(("modules", name, "of"), "adapters are of a pretrained module", spec.of, encoders)
     for name in under_adapters(recipe):
         encoder = recipe.modules[name]
@@ -44,7 +48,9 @@ def _under(name: str, encoder: PretrainedModule, recipe: Recipe) -> Iterator[Fin
     for key in ("lr", "unfreeze_at", "freeze_at"):
         if getattr(encoder, key) is not None:
             rule = f"{_STILL}, so `{key}` has no meaning"
-            yield Finding((*path, key), rule, str(getattr(encoder, key)), remedy="remove it, or give it to the adapter", at="key")
+            yield Finding(
+                (*path, key), rule, str(getattr(encoder, key)), remedy="remove it, or give it to the adapter", at="key"
+            )
     for task_name, task in recipe.tasks.items():
         for i, step in enumerate(task.path):
             if (step if isinstance(step, str) else step.module) == name and not encoder.freeze:

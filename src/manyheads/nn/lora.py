@@ -127,7 +127,8 @@ def is_adapter(name: str) -> bool:
 def save_adapter(encoder: PreTrainedModel, folder: Path) -> None:
     """Write the adapters alone, in peft's format; the same bytes for the same adapters."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings: Mapping[str, Any] = encoder.peft_config["default"].to_dict()
+    config: Any = encoder.peft_config["default"]
+    settings: Mapping[str, Any] = config.to_dict()
     settings = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
     text = json.dumps({**settings, "inference_mode": True}, indent=1, sort_keys=True, default=str)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8", newline="\n")

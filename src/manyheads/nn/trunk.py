@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,8 +28,8 @@ class Trunk(nn.Module):
     """tokens (B, T) -> states (B, T, D) of the last layer. `encoder` is the plain transformers model.
 
     With `layers` it gives those of the layers below as well. A frozen trunk has no gradient and stays in evaluation mode, so
-    that its states do not depend on a dropout draw. `adapted` says whether the encoder has adapters (`manyheads.nn.lora`), `lent` whether
-    all else of it is another trunk's.
+    that its states do not depend on a dropout draw. `adapted` says whether the encoder has adapters (`manyheads.nn.lora`),
+    `lent` whether all else of it is another trunk's.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ def resolve_lora(source: str | Path, lora: Mapping[str, Any], place: str) -> dic
     """
     config = _config(source, None)
     with torch.device("meta"):
-        skeleton = _quietly(lambda: AutoModel.from_config(config, trust_remote_code=False), source)
+        skeleton = _quietly(partial(AutoModel.from_config, config, trust_remote_code=False), source)
     return {**lora, "targets": choose_targets(skeleton, lora.get("targets"), place)}
 
 

@@ -33,7 +33,9 @@ def load_weights(module: nn.Module, saved: Saved) -> None:
     """Put saved weights into a module: all of them, and each of the same shape.
 
     An encoder with adapters may also take an encoder's weights without any, and then has new ones, or adapters alone; of a
-    module that has its adapters over another's encoder only these are its own. Raises ResourceError for what is not there, ArtefactError for what is damaged, RecipeError for what does not fit.
+    module that has its adapters over another's encoder only these are its own.
+
+    Raises ResourceError for what is not there, ArtefactError for what is damaged, RecipeError for what does not fit.
     """
     if saved.source.is_dir():
         found = _of_artefact(saved)
@@ -60,7 +62,9 @@ def load_weights(module: nn.Module, saved: Saved) -> None:
 
 def _adapted(trunk: Trunk, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What is found for a trunk with adapters, and the names of what it has of these kinds: adapters, or all else."""
-    found = {_TRUNK + name.removeprefix(PREFIX) if name.startswith(PREFIX) else saved_name(name): t for name, t in found.items()}
+    found = {
+        _TRUNK + name.removeprefix(PREFIX) if name.startswith(PREFIX) else saved_name(name): t for name, t in found.items()
+    }
     if trunk.lent:
         found = {name: tensor for name, tensor in found.items() if is_adapter(name)}
     kinds = {is_adapter(name) for name in found} or {True}

@@ -45,7 +45,7 @@ class LoraSpec(Strict):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before an adapter."""
     targets: list[str] | None = Field(default=None, min_length=1)
-    """Names of the linear layers, or the ends of such names; default: those of attention that peft takes, where it knows them."""
+    """Names of the linear layers, or ends of such names; default: those of attention that peft takes, where it knows any."""
 
     def settings(self) -> dict[str, Any]:
         """Rank, alpha, dropout and targets alone."""
@@ -71,7 +71,7 @@ class PretrainedModule(ModuleBase):
 
 
 class AdapterModule(ModuleBase, LoraSpec):
-    """A pretrained encoder with adapters of its own, over the same weights as the encoder. Takes tokens, gives states (B, T, D)."""
+    """A pretrained encoder's own weights with adapters beside them. Takes tokens, gives states (B, T, D)."""
 
     type: Literal["adapter"]
     of: str
