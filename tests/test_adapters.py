@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from transformers import AutoModel
 
@@ -17,13 +18,14 @@ from manyheads.api import load_recipe
 from manyheads.artefact import load_artefact
 from manyheads.assemble import assemble
 from manyheads.cli.app import run as command
-from manyheads.errors import ArtefactError, MissingExtraError, RecipeError
+from manyheads.errors import ArtefactError, DataError, MissingExtraError, RecipeError
 from manyheads.merge import merge
 from manyheads.model import Model
-from manyheads.nn.trunk import load_trunk
+from manyheads.nn.trunk import load_trunk, weights_under_adapters
 from manyheads.plan import plan
 from manyheads.predict import Predictor
 from manyheads.run import run
+from manyheads.train.checkpoint import checkpoint_bytes
 from manyheads.train.events import Finished, Saved
 from manyheads.train.groups import groups_of
 from manyheads.train.layout import layout_of
@@ -141,7 +143,8 @@ def test_frozen_adapters_stand_still_until_their_step(shared: Path) -> None:
     for event in run(load_recipe(shared, ["modules.encoder.unfreeze_at=8", *OFTEN])):
         if isinstance(event, Saved):
             weights = load_file(event.path / "model.safetensors")
-            moved.append({n for n, t in start.items() if not torch.equal(weights[f"pool.encoder.{n}"], t)})
+            inside = {n.removeprefix("pool.encoder."): t for n, t in weights.items() if n.startswith("pool.encoder.")}
+            moved.append({n for n, t in inside.items() if not torch.equal(start[n], t)})
     assert moved[:2] == [set(), set()]
     assert moved[2] == {n for n in start if ".lora_" in n}
 
@@ -184,8 +187,39 @@ def test_only_what_trains_moves_and_only_it_has_moments_and_an_average(own: Path
     assert {n for n, t in weights.items() if not torch.equal(start[n], t)} == trained
     assert {n.partition("/")[2] for n in load_file(last / "optimizer.safetensors")} == trained
     assert {n.partition("/")[2] for n in load_file(last / "extra.safetensors")} == trained
-    base = {n for n in weights if n not in trained}
-    assert all(n.startswith("pool.encoder.") for n in base)  # once, and not with each adapter
+
+
+def test_a_checkpoint_holds_no_weights_under_adapters_and_continues_on_no_others(own: Path, tiny: Path) -> None:
+    copy = own.parent / "encoder"
+    shutil.copytree(tiny, copy)
+    for event in run(load_recipe(own, [f"modules.encoder.name={copy}", *OFTEN])):
+        if isinstance(event, Saved):
+            break
+    names = set(load_file(event.path / "model.safetensors"))
+    model = built(own)
+    assert names == {n for n, p in model.named_parameters() if p.requires_grad}
+    size = sum(p.stat().st_size for p in event.path.iterdir())
+    assert size <= checkpoint_bytes(model, weights_under_adapters(model)) <= size + (1 << 20)
+    assert checkpoint_bytes(model) - checkpoint_bytes(model, weights_under_adapters(model)) > 4 * 5000
+    weights = load_file(copy / "model.safetensors")
+    save_file({n: t + 1e-3 for n, t in weights.items()}, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises((DataError, RecipeError), match="the encoder's weights under adapters"):
+        finish(own, f"modules.encoder.name={copy}", *OFTEN)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert finish(own, f"modules.encoder.name={copy}", *OFTEN).step == 20
+
+
+def test_adapters_serve_one_data_set_and_learn_from_layers(own: Path) -> None:
+    text = own.read_text().replace("tasks:", "  mix: {type: scalar_mix}\ntasks:").replace("path: [two]", "path: [two, mix]")
+    shared = "  again: {type: classification, path: [two], data: {from: moods, label: label}}\n  likeness:"
+    text = text.replace("data: {train: mood.csv, split: {dev: 0.2, test: 0.2}}", "data: {from: moods, label: label}")
+    text = text.replace("tasks:", "data:\n  moods: {train: mood.csv, split: {dev: 0.2, test: 0.2}}\ntasks:")
+    own.write_text(text.replace("  likeness:", shared))
+    found = finish(own)
+    assert {r.task for r in found.records if r.split == "test"} == {"mood", "again", "likeness", "names"}
+    assert command(["evaluate", str(found.artefact), "--json"]) == 0
+    [answer] = Predictor.load(found.artefact)(["a good film"])
+    assert set(answer.predictions) == {"mood", "again", "likeness", "names"} - {"likeness"}
 
 
 # artefacts --------------------------------------------------------------------------------------------------------------

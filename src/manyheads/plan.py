@@ -17,7 +17,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.dataset import TextDataset
 from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
-from manyheads.nn.trunk import Trunk
+from manyheads.nn.trunk import Trunk, weights_under_adapters
 from manyheads.train.advice import advise
 from manyheads.train.layout import balancer_of
 from manyheads.train.loop import rounds_in, steps_in
@@ -117,6 +117,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
     }
     parameters = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    still = sum(p.numel() for p in {*weights_under_adapters(model).values()})
     state = 4 * (parameters + trainable * (1 + _MOMENTS))
     return Plan(
         datasets=datasets,
@@ -129,7 +130,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         parameters=parameters,
         trainable=trainable,
         state_bytes=state,
-        checkpoint_bytes=4 * (parameters + trainable * _MOMENTS),
+        checkpoint_bytes=4 * (parameters - still + trainable * _MOMENTS),
         seconds=round(_seconds(assembly, model, stream, updates), 1),
         passes=_passes(model),
         learns=stream.learns,

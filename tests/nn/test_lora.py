@@ -113,7 +113,10 @@ def test_an_adapter_follows_the_weights_of_its_encoder(bert_tiny: Path) -> None:
     with torch.no_grad():
         next(p for name, p in base.named_parameters() if name.endswith("query.weight")).mul_(0.5)
     assert torch.equal(one(tokens(30000)).states, base(tokens(30000)).states)
-    assert {name: module.training for name, module in one.named_modules() if module.training} == {}
+    both = torch.nn.ModuleList([base, one]).to(torch.float64)  # as for another device
+    assert len({id(p) for p in both.parameters()}) == len(list(base.parameters())) + len(adapter_tensors(one.encoder))
+    assert {id(p) for p in base.parameters()} <= {id(p) for p in one.parameters()}
+    assert {p.dtype for p in both.parameters()} == {torch.float64}
 
 
 def test_all_layers_of_an_adapted_encoder_are_given(family: Path) -> None:

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import logging
 
 from manyheads.errors import ArtefactError, Problem, ResourceError, listed
-from manyheads.nn.lora import Lora, choose_targets, inject, is_adapted, twin
+from manyheads.nn.lora import Lora, choose_targets, inject, is_adapted, is_adapter, saved_name, twin
 from manyheads.ports import Port, Ports
 from manyheads.types import States, Tokens
 
@@ -121,6 +121,14 @@ def adapt(
     encoder = twin(of.encoder)
     inject(encoder, Lora(**(lora or {})))
     return Trunk(encoder, max_length=max_length, freeze=freeze, layers=layers, lent=True)
+
+
+def weights_under_adapters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of encoders with adapters, which no training changes, by their names in the model's state."""
+    trunks = [module for module in model.modules() if isinstance(module, Trunk) and module.adapted]
+    weights = [(name, p) for trunk in trunks for name, p in trunk.named_parameters() if not is_adapter(saved_name(name))]
+    held = {id(parameter) for _, parameter in weights}
+    return {name: p for name, p in model.named_parameters(remove_duplicate=False) if id(p) in held}
 
 
 def resolve_lora(source: str | Path, lora: Mapping[str, Any], place: str) -> dict[str, Any]:
