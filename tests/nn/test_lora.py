@@ -140,6 +140,17 @@ def test_peft_loads_what_is_saved_onto_the_base_model(family: Path, tmp_path: Pa
     assert not torch.allclose(wanted, load_trunk(family).eval()(given).states, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_adapters_of_real_weights_in_peft_and_merged(bert_tiny: Path, tmp_path: Path) -> None:
+    trunk = stirred(load_trunk(bert_tiny, lora={"rank": 8, "targets": ["query", "key", "value", "dense"]})).eval()
+    save_adapter(trunk.encoder, tmp_path)
+    theirs = PeftModel.from_pretrained(AutoModel.from_pretrained(bert_tiny), tmp_path).eval()
+    given = tokens(30000)
+    wanted = theirs(input_ids=given.ids, attention_mask=given.mask.long()).last_hidden_state
+    assert_close(trunk(given).states, wanted, atol=1e-6, rtol=0)
+    assert_close(Trunk(merged(trunk.encoder)).eval()(given).states, wanted, atol=1e-4, rtol=1e-5)  # states of up to 20
+
+
 def test_saved_adapters_come_back_to_the_bit_and_in_the_same_bytes(family: Path, tmp_path: Path) -> None:
     trunk, other = (load_trunk(family, lora=settings(family)).eval() for _ in range(2))
     save_adapter(stirred(trunk).encoder, tmp_path / "one")
