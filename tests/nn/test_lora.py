@@ -148,7 +148,7 @@ def test_adapters_of_real_weights_in_peft_and_merged(bert_tiny: Path, tmp_path: 
     given = tokens(30000)
     wanted = theirs(input_ids=given.ids, attention_mask=given.mask.long()).last_hidden_state
     assert_close(trunk(given).states, wanted, atol=1e-6, rtol=0)
-    assert_close(Trunk(merged(trunk.encoder)).eval()(given).states, wanted, atol=1e-4, rtol=1e-5)  # states of up to 20
+    assert_close(Trunk(merged(trunk.encoder)).eval()(given).states, wanted, atol=2e-5, rtol=0)
 
 
 def test_saved_adapters_come_back_to_the_bit_and_in_the_same_bytes(family: Path, tmp_path: Path) -> None:
