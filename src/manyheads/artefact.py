@@ -3,6 +3,7 @@
 config.json           the blueprint: modules, tasks, paths
 model.safetensors     weights of every module but the pretrained ones
 <encoder>/            each pretrained module as transformers saves it, with its tokenizer
+adapters/<module>/    the adapters of a module alone, as peft saves them
 labels.json  data.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
 manifest.json         size and sha256 of every file, written last
 """
@@ -25,17 +26,20 @@ from manyheads.encoders import FILES
 from manyheads.errors import ArtefactError, ManyheadsError, MissingExtraError, Problem, listed
 from manyheads.folder import MANIFEST, read_json, set_aside, verify, writing
 from manyheads.model import Model, ports_of
+from manyheads.nn.lora import load_adapter, plain, save_adapter
 from manyheads.nn.trunk import Trunk
 from manyheads.text.tokenize import Tokenizer
 
 KIND = "artefact"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, ADAPTERS = "config.json", "model.safetensors", "adapters"
 RECORDS, LABELS, DATA, RESOLVED = "records.jsonl", "labels.json", "data.json", "resolved.yaml"
+
+_ENCODERS = ("pretrained", "adapter")  # types of modules that have files of their own
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A loaded model and what it needs to read text; `tokenizers` by the name of the pretrained module."""
+    """A loaded model and what it needs to read text; `tokenizers` by the name of the pretrained module or of its adapters."""
 
     folder: Path
     model: Model
@@ -53,10 +57,13 @@ def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mappi
     with writing(target, kind=KIND) as folder:
         plans = dict(blueprint.modules)
         for name, module in model.pool.items():
-            if isinstance(module, Trunk):
-                _save_trunk(folder / name, module, Path(plans[name].options["source"]))
+            if isinstance(module, Trunk) and plans[name].type == "pretrained":
+                old = plans[name].options
+                _save_trunk(folder / name, module, Path(old["source"]))
                 options = {"source": name, "max_length": module.max_length, "freeze": module.frozen, "layers": module.layers}
-                plans[name] = ModulePlan("pretrained", options)
+                plans[name] = ModulePlan("pretrained", {**options, "lora": old["lora"]} if module.adapted else options)
+            if isinstance(module, Trunk) and module.adapted:
+                save_adapter(module.encoder, folder / ADAPTERS / name)
         save_file(_own_weights(model), folder / WEIGHTS, metadata={"format": "pt"})
         config = {"model_type": "manyheads", **replace(blueprint, modules=plans).to_json()}
         _write(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -74,17 +81,22 @@ def load_artefact(folder: Path | str) -> Artefact:
     verify(folder, kind=KIND)
     with reading(folder / CONFIG):
         blueprint = Blueprint.from_json(read_json(folder / CONFIG))
-        trunks = [name for name, plan in blueprint.modules.items() if plan.type == "pretrained"]
         blueprint = replace(blueprint, modules={n: _placed(folder, n, plan) for n, plan in blueprint.modules.items()})
+        trunks = {n: str(p.options.get("of", n)) for n, p in blueprint.modules.items() if p.type in _ENCODERS}
         model = blueprint.build()
         _check_heads(model, folder / CONFIG)
     with reading(folder / WEIGHTS):
         _restore(model, load_file(folder / WEIGHTS))
+    for name, module in model.pool.items():
+        if isinstance(module, Trunk) and module.adapted:
+            with reading(folder / ADAPTERS / name):
+                load_adapter(module.encoder, folder / ADAPTERS / name)
     broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
     if broken:
         raise ArtefactError(Problem(f"weights are not finite: {listed(broken[:5])}", str(folder)))
     model.eval()
-    return Artefact(folder, model, blueprint, {name: Tokenizer.load(folder / name) for name in trunks})
+    tokenizers = {name: Tokenizer.load(folder / name) for name in set(trunks.values())}
+    return Artefact(folder, model, blueprint, {name: tokenizers[encoder] for name, encoder in trunks.items()})
 
 
 def is_ours(folder: Path) -> bool:
@@ -131,11 +143,12 @@ def _check_heads(model: Model, file: Path) -> None:
 
 def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
     """A pretrained module reads its own folder of the artefact and no other, whatever config.json says."""
-    if plan.type != "pretrained":
+    if plan.type not in _ENCODERS:
         return plan
     if Path(name).name != name or name == "..":
         raise ArtefactError(Problem("the name of a module is no folder inside the artefact", str(folder / CONFIG), name))
-    return ModulePlan(plan.type, {**plan.options, "source": str(folder / name)})
+    place = {} if plan.type == "adapter" else {"source": str(folder / name)}
+    return ModulePlan(plan.type, {**plan.options, **place})
 
 
 @contextmanager
@@ -152,7 +165,7 @@ def without_bars() -> Iterator[None]:
 
 def _save_trunk(folder: Path, trunk: Trunk, source: Path) -> None:
     with without_bars():
-        trunk.encoder.save_pretrained(folder)
+        (plain(trunk.encoder) if trunk.adapted else trunk.encoder).save_pretrained(folder)
     for name in FILES:
         if name != CONFIG and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

@@ -12,6 +12,7 @@ from manyheads.config.check_mixture import settled
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.modules import (
+    AdapterModule,
     FeedForwardModule,
     LayerModule,
     LoadSpec,
@@ -44,7 +45,8 @@ from manyheads.graph import Step
 from manyheads.metrics import Accepted, unfit
 from manyheads.model import Model, ports_of
 from manyheads.nn.build import build_module
-from manyheads.nn.trunk import measure_encoder
+from manyheads.nn.lora import require_peft
+from manyheads.nn.trunk import measure_encoder, resolve_lora
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
@@ -121,6 +123,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     recipe, base = loaded.recipe, loaded.path.parent if loaded.path else Path()
     with loaded.placed():
         pool = _Pool(recipe, base)
+        pool.require_packages()
         found = _prepare(recipe, base)
         blueprint = _blueprint(recipe, pool, found)
         by_name = {p.source.name: _encode(p, pool, cache) for p in found}
@@ -162,7 +165,7 @@ def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict
 def _encode(prepared: Prepared, pool: _Pool, cache: Cache | None) -> dict[str, TextDataset]:
     trunk = pool.trunk(prepared.source)
     plan = pool.plans[trunk]
-    tokenizer = Tokenizer.load(plan.options["source"])
+    tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", trunk)].options["source"])
     return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache).items()}
 
 
@@ -178,9 +181,13 @@ def _blueprint(recipe: Recipe, pool: _Pool, found: Sequence[Prepared]) -> Bluepr
                 errors.append(error)
     if errors:
         kind = WiringError if all(isinstance(error, WiringError) for error in errors) else RecipeError
-        raise kind(*(problem for error in errors for problem in error.problems)) from errors[0]
+        found_so_far = dict.fromkeys(
+            problem for error in errors for problem in error.problems
+        )  # a module's come with each task
+        raise kind(*found_so_far) from errors[0]
     ordered = {name: tasks[name] for name in recipe.tasks}
     used = {step.module for plan in ordered.values() for step in plan.path}
+    used |= {plan.options["of"] for name, plan in pool.plans.items() if name in used and plan.type == "adapter"}
     return Blueprint({name: plan for name, plan in pool.plans.items() if name in used}, ordered)
 
 
@@ -305,6 +312,12 @@ class _Pool:
         self.gives: dict[str, Port] = {}
         self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
 
+    def require_packages(self) -> None:
+        """MissingExtraError for the first module that needs a package which is not installed."""
+        for name, spec in self.recipe.modules.items():
+            if isinstance(spec, AdapterModule) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
+                require_peft(f"modules.{name}.{'type' if isinstance(spec, AdapterModule) else 'lora'}")
+
     def add(self, name: str, plan: ModulePlan) -> str:
         """A module that assembling brings; the same one may be added again."""
         if name in self.recipe.modules or self.plans.setdefault(name, plan) != plan:
@@ -314,10 +327,12 @@ class _Pool:
         return name
 
     def trunk(self, source: Source) -> str:
-        """The pretrained module that reads a data set: the first step of all its tasks."""
+        """The module that reads a data set: the first step of all its tasks, one encoder with or without adapters."""
         first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
-        if len(first) == 1 and isinstance(self.recipe.modules[next(iter(first))], PretrainedModule):
-            return next(iter(first))
+        specs = {name: self.recipe.modules[name] for name in first}
+        encoders = {spec.of if isinstance(spec, AdapterModule) else name for name, spec in specs.items()}
+        if len(encoders) == 1 and all(isinstance(spec, PretrainedModule | AdapterModule) for spec in specs.values()):
+            return next(iter(sorted(first)))
         rule = (
             f"the tasks of data set {source.name!r} must begin with one pretrained module, found {sorted(first) or 'no path'}"
         )
@@ -338,11 +353,15 @@ class _Pool:
             return self.gives[name]
         match spec:
             case PretrainedModule():
-                found = find_encoder(spec.name, self.base, spec.revision)
-                size = measure_encoder(found)
-                options = {"source": str(found), "max_length": min(spec.max_length, size.longest), "freeze": spec.freeze}
-                self._put(name, ModulePlan("pretrained", {**options, "dropout": spec.dropout}), Port("states", size.width))
-                self.layers[name] = size.layers + 1
+                self._plan_encoder(name, spec)
+            case AdapterModule():
+                self._plan(spec.of, source, before, task)
+                base = self.plans[spec.of].options
+                self.plans[spec.of] = ModulePlan("pretrained", {**base, "freeze": True})
+                options = {"of": spec.of, "max_length": base["max_length"], "freeze": spec.freeze}
+                options["lora"] = resolve_lora(base["source"], spec.settings(), f"modules.{name}")
+                self._put(name, ModulePlan("adapter", options), self.gives[spec.of])
+                self.layers[name] = self.layers[spec.of]
             case PoolModule():
                 if spec.how == "attention" and before.width is None:
                     rule = f"module {name!r} reads states of a known width, but its input gives {before}"
@@ -371,6 +390,16 @@ class _Pool:
                 gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
                 self._put(name, ModulePlan(spec.type, spec.options), gives)
         return self.gives[name]
+
+    def _plan_encoder(self, name: str, spec: PretrainedModule) -> None:
+        found = find_encoder(spec.name, self.base, spec.revision)
+        size = measure_encoder(found)
+        options: dict[str, Any] = {"source": str(found), "max_length": min(spec.max_length, size.longest)}
+        options |= {"freeze": spec.freeze, "dropout": spec.dropout}
+        if spec.lora is not None:
+            options["lora"] = resolve_lora(found, spec.lora.settings(), f"modules.{name}.lora")
+        self._put(name, ModulePlan("pretrained", options), Port("states", size.width))
+        self.layers[name] = size.layers + 1
 
     def _read_layers(self, encoder: str, wanted: Mapping[str, int]) -> None:
         """Let an encoder give all its layers; `wanted` has the numbers of those that are read, each under its place.

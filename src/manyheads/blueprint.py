@@ -23,7 +23,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class ModulePlan:
-    """A module: the name of its type and that type's keyword arguments."""
+    """A module: the name of its type and that type's keyword arguments. `of` of an adapter names an earlier module."""
 
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -61,9 +61,12 @@ class Blueprint:
 
     def build(self, seed: int = 0) -> Model:
         """The model, its weights fresh from `seed` or from where a module's options say."""
-        modules: dict[str, nn.Module] = {
-            name: build_module(name, plan.type, plan.options, seed) for name, plan in self.modules.items()
-        }
+        modules: dict[str, nn.Module] = {}
+        for name, plan in self.modules.items():
+            options = dict(plan.options)
+            if plan.type == "adapter":
+                options["of"] = modules[options["of"]]
+            modules[name] = build_module(name, plan.type, options, seed)
         return Model(modules, [plan.build(name) for name, plan in self.tasks.items()])
 
     def to_json(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from manyheads.config.recipe import Recipe
 from manyheads.errors import DataError, Problem, RecipeError
@@ -30,7 +32,7 @@ RATES = (
     "tasks.<name>.lr",
 )
 """Keys that may differ as well, so that a run whose loss is no number any more need not start over. The change is recorded."""
-_PACKAGES = ("manyheads", "torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pyarrow")
+_PACKAGES = ("manyheads", "torch", "transformers", "tokenizers", "safetensors", "accelerate", "peft", "numpy", "pyarrow")
 
 
 def environment() -> dict[str, str]:
@@ -51,6 +53,15 @@ def fingerprint(recipe: Recipe, files: Mapping[str, str], labels: Mapping[str, s
     """
     settings = recipe.model_dump(mode="json", by_alias=True)
     return {"recipe": settings, "files": dict(files), "labels": dict(labels), "environment": environment()}
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """sha256 of names and numbers."""
+    found = hashlib.sha256()
+    for name, tensor in weights.items():
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) -> tuple[str, ...]:

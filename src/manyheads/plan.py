@@ -17,6 +17,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.dataset import TextDataset
 from manyheads.data.stream import Position, Stream
 from manyheads.model import Model
+from manyheads.nn.trunk import Trunk, weights_under_adapters
 from manyheads.train.advice import advise
 from manyheads.train.layout import balancer_of
 from manyheads.train.loop import rounds_in, steps_in
@@ -51,7 +52,8 @@ class Plan:
     """The run.
 
     Bytes are estimates: weights, gradient and moments; one checkpoint on disk. `seconds` is one batch of each data set,
-    timed here, times its updates; evaluation comes on top. `learns`: the mixture's shares, and with them all counts of data
+    timed here, times its updates; evaluation comes on top. `passes`: each pass through an encoder that a text takes, by its
+    module, and the tasks that it answers. `learns`: the mixture's shares, and with them all counts of data
     sets, will follow from what the run sees. `weighted`: as how many rows the labelled rows of a task count, where they have
     weights. `warnings` are sentences about what a user may not expect.
     """
@@ -68,6 +70,7 @@ class Plan:
     state_bytes: int
     checkpoint_bytes: int
     seconds: float
+    passes: Mapping[str, tuple[str, ...]]
     learns: bool
     warnings: tuple[str, ...]
 
@@ -114,6 +117,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
     }
     parameters = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    still = sum(p.numel() for p in {*weights_under_adapters(model).values()})
     state = 4 * (parameters + trainable * (1 + _MOMENTS))
     return Plan(
         datasets=datasets,
@@ -126,11 +130,17 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         parameters=parameters,
         trainable=trainable,
         state_bytes=state,
-        checkpoint_bytes=4 * (parameters + trainable * _MOMENTS),
+        checkpoint_bytes=4 * (parameters - still + trainable * _MOMENTS),
         seconds=round(_seconds(assembly, model, stream, updates), 1),
+        passes=_passes(model),
         learns=stream.learns,
         warnings=advise(recipe, assembly, stream),
     )
+
+
+def _passes(model: Model) -> dict[str, tuple[str, ...]]:
+    trunks = (node for node in model.graph.nodes if isinstance(model.pool[node.module], Trunk))
+    return {node.module: node.tasks for node in trunks}
 
 
 def _labelled(data: TextDataset, task: str) -> np.ndarray:

@@ -31,9 +31,10 @@ from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
-from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint
+from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint, hash_weights
 from manyheads.folder import verify, write_text
 from manyheads.journal import Journal, dumps
+from manyheads.nn.trunk import weights_under_adapters
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
 from manyheads.train.anchor import Anchor
@@ -125,10 +126,12 @@ class _Session:
         self.average = Average(self.spec.average, self.model, self.steps) if self.spec.average else None
         self.anchor = Anchor(self.spec.anchor, self.model) if self.spec.anchor else None
         self.plateau = Plateau(self.spec.plateau) if self.spec.plateau else None
-        require_space(folder, 2 * checkpoint_bytes(self.model))
-        self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep)
+        still = weights_under_adapters(self.model)
+        require_space(folder, 2 * checkpoint_bytes(self.model, still))
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.spec.checkpoint.keep, still)
         self.journal = Journal(folder / RECORDS)
-        self.fingerprint = fingerprint(self.recipe, assembly.files, assembly.label_hashes)
+        files = {**assembly.files, **({"the encoder's weights under adapters": hash_weights(still)} if still else {})}
+        self.fingerprint = fingerprint(self.recipe, files, assembly.label_hashes)
         self.warnings: tuple[str, ...] = advise(self.recipe, assembly, self.stream)
         self.changes: tuple[str, ...] = ()
         self.journal_lines = 0

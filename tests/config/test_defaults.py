@@ -115,8 +115,8 @@ def test_a_task_type_of_a_plugin_takes_what_all_tasks_take(load: Load, small: st
 def test_an_unknown_type_names_the_nearest_and_the_rest_is_checked_as_that(refused: Refused) -> None:
     text = refused(DEFAULTS.replace("type: tagging, data", "type: taging, schem: BIO, data").replace("pretrained", "pretraned"))
     assert [line for line in text.splitlines() if "has no key" in line or "is called" in line] == [
-        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'pool', 'layer', 'scalar_mix', "
-        "'feedforward'; found 'pretraned'; did you mean 'pretrained'?",
+        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer', "
+        "'scalar_mix', 'feedforward'; found 'pretraned'; did you mean 'pretrained'?",
         "recipe.yaml:13:16: no task type is called this; there are 'classification', 'binary', 'multilabel', "
         "'regression', 'tagging', 'multiple_choice', 'question_answering'; found 'taging'; did you mean 'tagging'?",
         "recipe.yaml:13:24: `tasks.tags` has no key of this name; found 'schem'; did you mean 'scheme'?",
@@ -127,8 +127,8 @@ def test_an_unknown_type_names_the_nearest_and_the_rest_is_checked_as_that(refus
 def test_an_unknown_type_that_is_near_to_none(refused: Refused, small: str) -> None:
     text = refused(small.replace("pretrained, name: minilm", "quux, foo: 1"))
     assert text == (
-        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'pool', 'layer', 'scalar_mix', "
-        "'feedforward'; found 'quux'"
+        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer', "
+        "'scalar_mix', 'feedforward'; found 'quux'"
     )
 
 

@@ -79,7 +79,7 @@ def test_the_nearest_home_comes_first() -> None:
 
 
 def test_types_that_are_built_in() -> None:
-    assert list(builtin("modules")) == ["pretrained", "pool", "layer", "scalar_mix", "feedforward"]
+    assert list(builtin("modules")) == ["pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"]
     assert list(builtin("tasks")) == [
         "classification",
         "binary",

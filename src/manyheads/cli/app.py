@@ -143,6 +143,17 @@ def export(
 
 
 @app.command()
+def merge(
+    artefact: ArtefactPath,
+    output: Annotated[Path, typer.Argument(help="A new folder for the merged model.", show_default=False)],
+) -> None:
+    """Fold adapters into the weights of their encoders, for serving without peft."""
+    from manyheads.cli.merging import merge as command
+
+    command(artefact, output)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes."""
     from manyheads.config.dump import schema_text

@@ -79,8 +79,15 @@ def _show(found: Plan, labels: Mapping[str, int]) -> None:
     pieces = sum(data.tokens for data in found.datasets.values())
     out.print(f"{found.steps} steps, {found.rounds} rounds, {pieces:,} pieces to train on; about {clock(found.seconds)} here")
     out.print(f"{found.parameters:,} parameters, {found.trainable:,} trained")
+    _show_passes(found.passes)
     memory, checkpoint = (f"{count / 2**20:.0f} MiB" for count in (found.state_bytes, found.checkpoint_bytes))
     out.print(f"about {memory} of memory beside activations, {checkpoint} a checkpoint")
+
+
+def _show_passes(passes: Mapping[str, Sequence[str]]) -> None:
+    if len(passes) > 1:
+        told = "; ".join(f"{printable(name)} for {printable(', '.join(tasks))}" for name, tasks in passes.items())
+        out.print(f"all answers for a text take {len(passes)} passes through an encoder: {told}")
 
 
 def _rows(name: str, data: DatasetPlan, found: Plan, labels: Mapping[str, int]) -> list[str]:

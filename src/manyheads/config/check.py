@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
+from manyheads.config.check_adapters import check_adapters, encoder_of, under_adapters
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
-from manyheads.config.spec.modules import LayerModule, PretrainedModule, ScalarMixModule
+from manyheads.config.spec.modules import AdapterModule, LayerModule, PretrainedModule, ScalarMixModule
 from manyheads.config.spec.tasks import (
     PER_LABEL,
     BinaryTask,
@@ -41,6 +42,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
     findings += check_mixture(settled(recipe.mixture, recipe.training), _datasets(root))
     findings += check_learning(recipe.mixture, recipe.training)
     findings += check_select(recipe, _names(root, "tasks"))
+    findings += check_adapters(recipe, _names(root, "modules"))
     for name, spec in recipe.data.items():
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():
@@ -57,7 +59,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
 
 def warnings_of(recipe: Recipe, root: Node) -> list[str]:
     """What stands in the recipe and has no effect."""
-    modules = {_module(step) for task in recipe.tasks.values() for step in task.path}
+    modules = {_module(step) for task in recipe.tasks.values() for step in task.path} | set(under_adapters(recipe))
     named = {task.data.from_ for task in recipe.tasks.values()}
     unused = [("modules", n, "no task's path uses the module") for n in recipe.modules if n not in modules]
     unused += [("data", n, "no task learns from the data set") for n in recipe.data if n not in named]
@@ -126,7 +128,7 @@ def _layers(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
     for i, step in enumerate(task.path):
         inputs, result = (step.inputs, step.name or step.module) if isinstance(step, StepSpec) else ([], step)
         if isinstance(recipe.modules.get(_module(step)), LayerModule | ScalarMixModule):
-            encoders = [r for r, module in earlier.items() if isinstance(recipe.modules.get(module), PretrainedModule)]
+            encoders = [r for r, m in earlier.items() if isinstance(recipe.modules.get(m), PretrainedModule | AdapterModule)]
             source = inputs[0] if inputs else next(reversed(earlier), _BATCH)
             head = source.partition(".")[0]
             if source not in encoders and (head == _BATCH or earlier.get(head) in recipe.modules):
@@ -216,11 +218,12 @@ def _parts(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
 def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
     """A data set's own limit within that of the encoder which reads it."""
     home, spec = _home(name, task, recipe)
-    first = recipe.modules.get(_module(task.path[0])) if task.path else None
+    encoder = encoder_of(_module(task.path[0]), recipe) if task.path else ""
+    first = recipe.modules.get(encoder)
     if spec is None or spec.max_length is None or not isinstance(first, PretrainedModule):
         return
     if spec.max_length > first.max_length:
-        rule = f"the data set's limit is above that of the encoder {_module(task.path[0])!r}, which is {first.max_length}"
+        rule = f"the data set's limit is above that of the encoder {encoder!r}, which is {first.max_length}"
         yield Finding((*home, "max_length"), rule, str(spec.max_length), remedy="raise `max_length` of the encoder as well")
 
 

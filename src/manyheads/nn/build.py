@@ -14,12 +14,13 @@ from manyheads.nn.feedforward import FeedForward
 from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
 from manyheads.nn.layers import Layer, ScalarMix
 from manyheads.nn.pool import AttentionPool, Pool
-from manyheads.nn.trunk import load_trunk
+from manyheads.nn.trunk import adapt, load_trunk
 from manyheads.registry import Registry
 from manyheads.seeds import key
 
 MODULES: Registry[Callable[..., nn.Module]] = Registry("module")
 MODULES.register("pretrained")(load_trunk)
+MODULES.register("adapter")(adapt)
 MODULES.register("pool")(Pool)
 MODULES.register("attention_pool")(AttentionPool)
 MODULES.register("layer")(Layer)

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import logging
 
 from manyheads.errors import ArtefactError, Problem, ResourceError, listed
+from manyheads.nn.lora import Lora, choose_targets, inject, is_adapted, is_adapter, saved_name, twin
 from manyheads.ports import Port, Ports
 from manyheads.types import States, Tokens
 
@@ -33,15 +35,26 @@ class Trunk(nn.Module):
     """tokens (B, T) -> states (B, T, D) of the last layer. `encoder` is the plain transformers model.
 
     With `layers` it gives those of the layers below as well. A frozen trunk has no gradient and stays in evaluation mode, so
-    that its states do not depend on a dropout draw.
+    that its states do not depend on a dropout draw. `adapted` says whether the encoder has adapters (`manyheads.nn.lora`),
+    `lent` whether all else of it is another trunk's.
     """
 
-    def __init__(self, encoder: PreTrainedModel, *, max_length: int = 256, freeze: bool = False, layers: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        *,
+        max_length: int = 256,
+        freeze: bool = False,
+        layers: bool = False,
+        lent: bool = False,
+    ) -> None:
         super().__init__()
+        self.lent = lent
         self.encoder = encoder
         self.max_length = max_length
         self.frozen = freeze
         self.layers = layers
+        self.adapted = is_adapted(encoder)
         self.width = int(encoder.config.hidden_size)
         self.ports = Ports((Port("tokens"),), Port("layers" if layers else "states", self.width))
         self.takes_types = _takes_types(encoder)
@@ -71,10 +84,12 @@ def load_trunk(
     freeze: bool = False,
     layers: bool = False,
     dropout: float | None = None,
+    lora: Mapping[str, Any] | None = None,
 ) -> Trunk:
     """The encoder in a folder or on the hub, from safetensors only. `dropout` replaces every rate of its configuration.
 
-    Raises ResourceError when it cannot be found, ArtefactError when its weights cannot be used.
+    With `lora`, keyword arguments of `Lora`, it stays as it is, and new adapters in it are trained. Raises ResourceError when
+    it cannot be found, ArtefactError when its weights cannot be used, and with `lora` as `manyheads.nn.lora.inject`.
     """
     config = _config(source, revision)
     if dropout is not None:
@@ -93,7 +108,45 @@ def load_trunk(
         source,
     )
     _check_weights(encoder, report, source)
+    if lora is not None:
+        inject(encoder, Lora(**lora))
     return Trunk(encoder, max_length=min(max_length, _longest(config)), freeze=freeze, layers=layers)
+
+
+def adapt(
+    of: Trunk,
+    *,
+    max_length: int = 256,
+    freeze: bool = False,
+    layers: bool = False,
+    lora: Mapping[str, Any] | None = None,
+) -> Trunk:
+    """A trunk over the very weights of `of`, with adapters of its own that alone are trained; `of` stands still from now on.
+
+    `lora` holds keyword arguments of `Lora`. Raises as `manyheads.nn.lora.inject`.
+    """
+    encoder = twin(of.encoder)
+    inject(encoder, Lora(**(lora or {})))
+    return Trunk(encoder, max_length=max_length, freeze=freeze, layers=layers, lent=True)
+
+
+def weights_under_adapters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of encoders with adapters, which no training changes, by their names in the model's state."""
+    trunks = [module for module in model.modules() if isinstance(module, Trunk) and module.adapted]
+    weights = [(name, p) for trunk in trunks for name, p in trunk.named_parameters() if not is_adapter(saved_name(name))]
+    held = {id(parameter) for _, parameter in weights}
+    return {name: p for name, p in model.named_parameters(remove_duplicate=False) if id(p) in held}
+
+
+def resolve_lora(source: str | Path, lora: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Keyword arguments of `Lora`, their targets found in the encoder's layers, without its weights.
+
+    Raises as `manyheads.nn.lora.choose_targets`.
+    """
+    config = _config(source, None)
+    with torch.device("meta"):
+        skeleton = _quietly(partial(AutoModel.from_config, config, trust_remote_code=False), source)
+    return {**lora, "targets": choose_targets(skeleton, lora.get("targets"), place)}
 
 
 @dataclass(frozen=True, slots=True)

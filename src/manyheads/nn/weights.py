@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from manyheads.errors import ArtefactError, Problem, RecipeError, ResourceError, listed, nearest, shown
 from manyheads.folder import read_json, verify
-from manyheads.nn.trunk import load_trunk
+from manyheads.nn.lora import PREFIX, WEIGHTS, is_adapter, saved_name
+from manyheads.nn.trunk import Trunk, load_trunk
 
+_TRUNK = "encoder."  # before every name of a trunk's weights
 _MOST = 20  # problems that one message lists
 
 
@@ -30,6 +32,9 @@ class Saved:
 def load_weights(module: nn.Module, saved: Saved) -> None:
     """Put saved weights into a module: all of them, and each of the same shape.
 
+    An encoder with adapters may also take an encoder's weights without any, and then has new ones, or adapters alone; of a
+    module that has its adapters over another's encoder only these are its own.
+
     Raises ResourceError for what is not there, ArtefactError for what is damaged, RecipeError for what does not fit.
     """
     if saved.source.is_dir():
@@ -39,10 +44,31 @@ def load_weights(module: nn.Module, saved: Saved) -> None:
     else:
         remedy = "name the folder of an artefact, such as runs/a/artefact, or a .safetensors file, relative to the recipe"
         raise ResourceError(Problem("no saved weights are found", saved.place, str(saved.source), remedy=remedy))
-    problems = [Problem(rule, saved.place, str(saved.source)) for rule in _misfits(module.state_dict(), found)]
+    state = module.state_dict()
+    names = {name: name for name in state}  # as it is saved to as it is here
+    if isinstance(module, Trunk) and module.adapted:
+        found, names = _adapted(module, found)
+    elif isinstance(module, Trunk) and any(map(is_adapter, found)):
+        remedy = "give this one `lora` as well, or load what `manyheads merge` makes of the saved one"
+        raise RecipeError(
+            Problem("the saved module has adapters, and this one none", saved.place, str(saved.source), remedy=remedy)
+        )
+    wanted = {saved_as: state[name] for saved_as, name in names.items()}
+    problems = [Problem(rule, saved.place, str(saved.source)) for rule in _misfits(wanted, found)]
     if problems:
         raise RecipeError(*problems[:_MOST])
-    module.load_state_dict(found)
+    module.load_state_dict({**state, **{names[saved_as]: tensor for saved_as, tensor in found.items()}})
+
+
+def _adapted(trunk: Trunk, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What is found for a trunk with adapters, and the names of what it has of these kinds: adapters, or all else."""
+    found = {
+        _TRUNK + name.removeprefix(PREFIX) if name.startswith(PREFIX) else saved_name(name): t for name, t in found.items()
+    }
+    if trunk.lent:
+        found = {name: tensor for name, tensor in found.items() if is_adapter(name)}
+    kinds = {is_adapter(name) for name in found} or {True}
+    return found, {new: name for name in trunk.state_dict() if is_adapter(new := saved_name(name)) in kinds}
 
 
 def _of_artefact(saved: Saved) -> Mapping[str, Tensor]:
@@ -52,8 +78,13 @@ def _of_artefact(saved: Saved) -> Mapping[str, Tensor]:
     if saved.module not in modules:
         rule = f"the artefact has no module {shown(saved.module)}; there are {listed(modules)}"
         raise RecipeError(Problem(rule, saved.place, saved.module, nearest(saved.module, modules)))
-    if modules[saved.module]["type"] == "pretrained":
-        return load_trunk(saved.source / saved.module).state_dict()
+    plan = modules[saved.module]
+    adapters = saved.source / "adapters" / saved.module / WEIGHTS
+    found = _read(adapters, saved) if plan["options"].get("lora") else {}
+    if plan["type"] == "pretrained":
+        return {**load_trunk(saved.source / saved.module).state_dict(), **found}
+    if plan["type"] == "adapter":
+        return found
     return _named(_read(saved.source / "model.safetensors", saved), saved.module)
 
 

@@ -26,7 +26,7 @@ class Anchor:
     def __init__(self, spec: AnchorSpec, model: Model) -> None:
         shared = model.graph.shared()
         self.spec = spec
-        self.parameters = {f"{m}.{n}": p for m in shared for n, p in model.pool[m].named_parameters()}
+        self.parameters = {f"{m}.{n}": p for m in shared for n, p in model.pool[m].named_parameters() if p.requires_grad}
         self.at: dict[str, Tensor] = {}
         self.fisher: dict[str, Tensor] = {}
         self.squares: dict[str, Tensor] = {}

@@ -16,13 +16,17 @@ from manyheads.config.spec.selection import AverageSpec
 
 
 class Average:
-    """The average of a model's floating point state. It begins with the first step that counts; before that there is none."""
+    """The average of a model's floating point state, of parameters of those that have a gradient when it is made.
+
+    It begins with the first step that counts; before that there is none.
+    """
 
     def __init__(self, spec: AverageSpec, model: nn.Module, steps: int) -> None:
         self.spec, self.model = spec, model
         self.first = 1 if spec.type == "ema" else int(spec.start * steps) + 1
         self.mean: dict[str, Tensor] = {}
         self.count = 0
+        self.still = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
     @torch.no_grad()
     def take(self, step: int) -> None:
@@ -70,5 +74,5 @@ class Average:
     def _state(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers of floating point, a shared one once."""
         for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
-            if tensor.is_floating_point():
+            if tensor.is_floating_point() and name not in self.still:
                 yield name, tensor

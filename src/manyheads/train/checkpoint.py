@@ -1,6 +1,6 @@
 """The state of a run at one step, so that the same command continues it bit for bit. No pickle: safetensors and JSON.
 
-    checkpoints/step-00000120/model.safetensors       every tensor of the model, a shared one once
+    checkpoints/step-00000120/model.safetensors       every tensor of the model, a shared one once, but those of `still`
                               optimizer.safetensors   moments by parameter name, such as exp_avg/pool.encoder.weight
                               state.json              step, aliases (name to the name that holds its tensor), state
                               manifest.json           see `manyheads.folder`
@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,15 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run, a sub-folder a step; the newest `keep` and those that are asked for stay."""
+    """The checkpoints of one run, a sub-folder a step; the newest `keep` and those that are asked for stay.
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    `still` are weights by name that the run never changes: they are not written, and come from here when one is loaded.
+    """
+
+    def __init__(self, folder: Path, keep: int, still: Mapping[str, Tensor] | None = None) -> None:
         if keep < 1:
             raise RecipeError(Problem("at least one checkpoint must stay", "training.checkpoint.keep", str(keep)))
-        self.folder, self.keep = folder, keep
+        self.folder, self.keep, self.still = folder, keep, still or {}
         self._good: dict[int, bool] = {}  # steps that were looked at
         self._last: int | None = None
 
@@ -96,13 +99,14 @@ class Checkpoints:
         broken = _not_finite({**weights, **moments, **more})
         if broken:
             raise NumericsError(Problem(f"step {step} is not saved, its numbers are not finite: {listed(broken[:_MOST])}"))
+        left_out = {*aliases, *self.still}
         text = _strict({"step": step, "aliases": aliases, "state": state})
         set_aside(self.path(step), KIND)
         needed = len(text) + sum(
-            _bytes(t) for name, t in (*weights.items(), *moments.items(), *more.items()) if name not in aliases
+            _bytes(t) for name, t in (*weights.items(), *moments.items(), *more.items()) if name not in left_out
         )
         with writing(self.path(step), kind=KIND, needed=needed) as folder:
-            own = {name: _copy(tensor) for name, tensor in weights.items() if name not in aliases}
+            own = {name: _copy(tensor) for name, tensor in weights.items() if name not in left_out}
             save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
             del own  # one copy in memory at a time
             save_file({name: _copy(tensor) for name, tensor in moments.items()}, folder / MOMENTS, metadata={"format": "pt"})
@@ -123,6 +127,7 @@ class Checkpoints:
         broken = _not_finite({**weights, **moments, **more})
         if broken:
             raise ArtefactError(Problem(f"holds numbers that are not finite: {listed(broken[:_MOST])}", str(path)))
+        weights |= {name: tensor.detach().cpu() for name, tensor in self.still.items() if name not in weights}
         if not weights.keys() >= set(aliases.values()):
             raise ArtefactError(Problem("has aliases of tensors that are not there", str(path / STATE)))
         weights |= {name: weights[holder] for name, holder in aliases.items()}
@@ -224,11 +229,11 @@ class Checkpoints:
         return self._good[step]
 
 
-def checkpoint_bytes(model: nn.Module) -> int:
-    """About what one checkpoint takes: the model's state, and two moments for each parameter that is trained."""
+def checkpoint_bytes(model: nn.Module, still: Collection[str] = ()) -> int:
+    """About what one checkpoint takes: the model's state without `still`, two moments for each parameter that is trained."""
     state = model.state_dict()
-    aliases = _aliases(state)
-    weights = sum(_bytes(tensor) for name, tensor in state.items() if name not in aliases)
+    left_out = {*_aliases(state), *still}
+    weights = sum(_bytes(tensor) for name, tensor in state.items() if name not in left_out)
     return weights + 2 * sum(_bytes(p) for p in model.parameters() if p.requires_grad) + _OVERHEAD
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, Tag
 
 from manyheads.config.spec.base import Strict, own_or
 
-_BUILT_IN = ("pretrained", "pool", "layer", "scalar_mix", "feedforward")
+_BUILT_IN = ("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward")
 
 
 class LoadSpec(Strict):
@@ -35,6 +35,23 @@ class ModuleBase(Strict):
     """First weights: an artefact's folder, which has a module of this name, or a .safetensors file; relative to the recipe."""
 
 
+class LoraSpec(Strict):
+    """Low-rank adapters beside linear layers of an encoder, whose own weights stay as they are; needs the extra `lora`."""
+
+    rank: int = Field(default=8, ge=1, le=4096)
+    """Width between the two maps of an adapter."""
+    alpha: int = Field(default=16, ge=1)
+    """What an adapter adds counts `alpha / rank` times."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before an adapter."""
+    targets: list[str] | None = Field(default=None, min_length=1)
+    """Names of the linear layers, or ends of such names; default: those of attention that peft takes, where it knows any."""
+
+    def settings(self) -> dict[str, Any]:
+        """Rank, alpha, dropout and targets alone."""
+        return self.model_dump(include={*LoraSpec.model_fields})
+
+
 class PretrainedModule(ModuleBase):
     """A pretrained encoder that `transformers.AutoModel` loads. Takes tokens, gives states (B, T, D)."""
 
@@ -49,6 +66,18 @@ class PretrainedModule(ModuleBase):
     """Replaces the encoder's own dropout rates."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor of the learning rate from each layer to the one below; embeddings have the lowest."""
+    lora: LoraSpec | None = None
+    """Train adapters in place of the encoder's own weights."""
+
+
+class AdapterModule(ModuleBase, LoraSpec):
+    """A pretrained encoder's own weights with adapters beside them. Takes tokens, gives states (B, T, D)."""
+
+    type: Literal["adapter"]
+    of: str
+    """Name of the pretrained module, which stays as it is."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor of the learning rate from each layer to the one below."""
 
 
 class PoolModule(ModuleBase):
@@ -99,6 +128,7 @@ class OwnModule(ModuleBase):
 
 ModuleSpec: TypeAlias = Annotated[
     Annotated[PretrainedModule, Tag("pretrained")]
+    | Annotated[AdapterModule, Tag("adapter")]
     | Annotated[PoolModule, Tag("pool")]
     | Annotated[LayerModule, Tag("layer")]
     | Annotated[ScalarMixModule, Tag("scalar_mix")]
