@@ -12,6 +12,7 @@ from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.read import Split, read_rows
+from manyheads.data.readers.glue import told
 from manyheads.data.targets import KnownTarget, require_column, target_from_json
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
@@ -67,7 +68,13 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
         raise RecipeError(Problem(rule, "--data", task, nearest(task, known)))
     source = next(s for s in sources(loaded.recipe) if task in s.tasks)
     inputs = source.inputs  # the columns stay those of the training, whatever another format would have by itself
+<<<<<<< HEAD
     changed: dict[str, object] = {key: getattr(inputs, key) for key in ("text", "pair", "words", "choices")}
+=======
+    changed: dict[str, object] = {"text": inputs.text, "pair": inputs.pair, "words": inputs.words}
+    if source.spec.format == "glue":
+        changed["config"] = None if told(file) else source.spec.config or told(_first(source.spec))
+>>>>>>> 6cd11db (GLUE's own files, and SNLI: texts and labels by one name each, the task told by file or folder)
     changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
@@ -138,5 +145,9 @@ def _entry(file: Path, name: str) -> Any:
 
 def _format(spec: DataSpec, file: str) -> str:
     """The recipe's own format for a file that ends like the training file, else what the name says."""
-    first = spec.train if isinstance(spec.train, str) else (spec.train or [""])[0]
-    return spec.format if PurePath(first).suffix == PurePath(file).suffix else "auto"
+    return spec.format if PurePath(_first(spec)).suffix == PurePath(file).suffix else "auto"
+
+
+def _first(spec: DataSpec) -> str:
+    """The first training file."""
+    return spec.train if isinstance(spec.train, str) else (spec.train or [""])[0]
