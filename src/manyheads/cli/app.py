@@ -33,6 +33,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="key.path=value; overrides the recipe.", metavar="[KEY=VALUE]...", show_default=False)
 ]
 ArtefactPath = Annotated[Path, typer.Argument(help="The folder that training left, or its run.", show_default=False)]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file whose components the recipe names; may be repeated."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -67,20 +71,25 @@ def init(
 
 
 @app.command()
-def check(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def check(recipe: RecipePath, overrides: Overrides = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Show what training would do: rows, labels, lengths, updates of each task, memory, time. Writes nothing."""
     from manyheads.cli.planning import check as command
 
+    _load(plugin)
     command(recipe, overrides or [], as_json)
 
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")], overrides: Overrides = None, as_json: AsJson = False
+    path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")],
+    overrides: Overrides = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw tasks, their paths, what they share, and parameters."""
     from manyheads.cli.planning import inspect as command
 
+    _load(plugin)
     command(path, overrides or [], as_json)
 
 
@@ -88,12 +97,14 @@ def inspect(
 def train(
     recipe: RecipePath,
     overrides: Overrides = None,
+    plugin: Plugins = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Refuse to continue an earlier run.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train, or continue where the last run of this recipe stopped."""
     from manyheads.cli.training import train as command
 
+    _load(plugin)
     command(recipe, overrides or [], fresh, as_json)
 
 
@@ -103,11 +114,13 @@ def evaluate(
     data: Annotated[
         list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")
     ] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a trained model."""
     from manyheads.cli.scoring import evaluate as command
 
+    _load(plugin)
     command(artefact, data or [], as_json)
 
 
@@ -122,11 +135,13 @@ def predict(
         typer.Option("--input", "-i", help="A file: plain lines, or JSON lines of text, pair or words; - is stdin."),
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Ask this task only; may be repeated.")] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer for texts with all tasks, from one pass through the encoder."""
     from manyheads.cli.predicting import predict as command
 
+    _load(plugin)
     command(artefact, texts or [], source, tasks, as_json)
 
 
@@ -136,6 +151,14 @@ def schema() -> None:
     from manyheads.config.dump import schema_text
 
     typer.echo(schema_text(), nl=False)
+
+
+def _load(plugins: list[Path] | None) -> None:
+    """Import plug-in files; the commands without one need not wait for what such files build on."""
+    if plugins:
+        from manyheads.cli.plugging import load
+
+        load(plugins)
 
 
 def main(arguments: list[str] | None = None) -> None:

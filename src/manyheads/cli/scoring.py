@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from manyheads.api import load_recipe
-from manyheads.artefact import RECORDS, RESOLVED, Artefact, load_artefact, reading
+from manyheads.artefact import RECORDS, RESOLVED, Artefact, load_artefact, reading, require_plugins
 from manyheads.cli.console import print_json, warn
 from manyheads.cli.predicting import find_artefact
 from manyheads.cli.training import print_scores, values_of
 from manyheads.config.load import Loaded
+from manyheads.data.read import READERS
 from manyheads.errors import Problem, RecipeError
 from manyheads.journal import Journal
+from manyheads.metrics import METRICS, SELECTIONS
 from manyheads.rescore import rescore, rescore_file
 from manyheads.train.baseline import SUFFIX
 from manyheads.types import Record
@@ -24,6 +26,7 @@ def evaluate(artefact: Path, data: Sequence[str], as_json: bool) -> None:
     """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`."""
     wanted = _pairs(data)
     found = load_artefact(find_artefact(artefact))
+    require_plugins(found.folder, METRICS, SELECTIONS, READERS)
     with reading(found.folder / RESOLVED):
         loaded = load_recipe(found.folder / RESOLVED)
     records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
