@@ -32,15 +32,9 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
     _check_tasks(artefact, loaded)
     records: list[Record] = []
     missed: list[Problem] = []
-    base = loaded.path.parent if loaded.path else Path()
     for source in sources(loaded.recipe):
         try:
-            rows, read = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
-            now = origin(source.name, read)
-            with reading(artefact.folder / DATA):
-                noted = _entry(artefact.folder / DATA, source.name)
-                then = {split: [[name, digest] for name, digest in noted[split]] for split in now}
-            _check_same(source.name, then, now)
+            rows = held_out(artefact, loaded, source)
         except DataError as error:
             missed += error.problems
             continue
@@ -54,6 +48,21 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
         rule = "no data set of the recipe has dev or test rows with labels, as they were in training"
         raise DataError(*missed, Problem(rule, remedy=remedy))
     return records, [str(problem) for problem in missed]
+
+
+def held_out(artefact: Artefact, loaded: Loaded, source: Source) -> dict[Split, list[Row]]:
+    """The dev and test rows of a data set of the model's recipe, in the order of the files.
+
+    Raises DataError for files that cannot be read, or are not those of the training.
+    """
+    base = loaded.path.parent if loaded.path else Path()
+    rows, read = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
+    now = origin(source.name, read)
+    with reading(artefact.folder / DATA):
+        noted = _entry(artefact.folder / DATA, source.name)
+        then = {split: [[name, digest] for name, digest in noted[split]] for split in now}
+    _check_same(source.name, then, now)
+    return rows
 
 
 def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> list[Record]:

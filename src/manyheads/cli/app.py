@@ -114,14 +114,18 @@ def evaluate(
     data: Annotated[
         list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")
     ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="A folder for the answers to the recipe's dev and test rows.")
+    ] = None,
+    glue: Annotated[Path | None, typer.Option("--glue", help="A folder for the files that the GLUE server takes.")] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a trained model."""
+    """Score a trained model, and write down its answers."""
     from manyheads.cli.scoring import evaluate as command
 
     _load(plugin)
-    command(artefact, data or [], as_json)
+    command(artefact, data or [], predictions, glue, as_json)
 
 
 @app.command()
@@ -143,6 +147,22 @@ def predict(
 
     _load(plugin)
     command(artefact, texts or [], source, tasks, as_json)
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe of the package; without one they are listed.", show_default=False)
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Where to write it; default: standard output.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The folder of its data; default: data, beside it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe and its plug-in.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that come with the package, or write one of them."""
+    from manyheads.cli.shipping import recipes as command
+
+    command(name, to, data, force, as_json)
 
 
 @app.command()

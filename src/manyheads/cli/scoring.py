@@ -11,6 +11,7 @@ from manyheads.api import load_recipe
 from manyheads.artefact import RECORDS, RESOLVED, Artefact, load_artefact, reading, require_plugins
 from manyheads.cli.console import print_json, warn
 from manyheads.cli.predicting import find_artefact
+from manyheads.cli.predictions import answered, write_glue, write_predictions
 from manyheads.cli.training import print_scores, values_of
 from manyheads.config.load import Loaded
 from manyheads.data.read import READERS
@@ -22,19 +23,35 @@ from manyheads.train.baseline import SUFFIX
 from manyheads.types import Record
 
 
-def evaluate(artefact: Path, data: Sequence[str], as_json: bool) -> None:
-    """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`."""
+def evaluate(artefact: Path, data: Sequence[str], predictions: Path | None, glue: Path | None, as_json: bool) -> None:
+    """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`.
+
+    `predictions` and `glue` are folders for what the model answers to the rows that were set aside.
+    """
     wanted = _pairs(data)
+    option = "--predictions" if predictions else "--glue"
+    if wanted and (predictions or glue):
+        raise RecipeError(Problem(f"--data and {option} exclude each other: predictions are of the recipe's own rows", option))
     found = load_artefact(find_artefact(artefact))
     require_plugins(found.folder, METRICS, SELECTIONS, READERS)
     with reading(found.folder / RESOLVED):
         loaded = load_recipe(found.folder / RESOLVED)
+    if predictions or glue:
+        _write_answers(found, loaded, predictions, glue)
     records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
     scores = [r for r in records if r.metric != "loss"]
     if as_json:
         print_json({"artefact": str(found.folder), "scores": values_of(scores)})
     else:
         print_scores(scores, f"Scores of {found.folder}")
+
+
+def _write_answers(found: Artefact, loaded: Loaded, predictions: Path | None, glue: Path | None) -> None:
+    parts = list(answered(found, loaded))
+    if predictions:
+        write_predictions(parts, predictions)
+    if glue:
+        write_glue(parts, glue)
 
 
 def _set_aside(found: Artefact, loaded: Loaded) -> list[Record]:
