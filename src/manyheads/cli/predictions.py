@@ -19,6 +19,7 @@ from manyheads.predict import Answer, Input, Predictor
 from manyheads.prepare import Source, sources
 from manyheads.rescore import held_out
 from manyheads.task.base import Prediction
+from manyheads.train.engine import Engine
 from manyheads.types import Row
 
 _BINARY, _ENTAILED = ("0", "1"), ("entailment", "not_entailment")
@@ -51,7 +52,7 @@ class Answered:
 
 def answered(found: Artefact, loaded: Loaded) -> Iterator[Answered]:
     """Dev and test rows in the order of their files, with labels or without; what cannot be read is left out with a warning."""
-    predictor = Predictor(found)
+    predictor = Predictor(found, Engine(loaded.recipe.training).device)
     for source in sources(loaded.recipe):
         try:
             parts = held_out(found, loaded, source)

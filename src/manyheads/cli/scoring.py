@@ -15,7 +15,7 @@ from manyheads.cli.predictions import answered, write_glue, write_predictions
 from manyheads.cli.training import print_scores, values_of
 from manyheads.config.load import Loaded
 from manyheads.data.read import READERS
-from manyheads.errors import Problem, RecipeError
+from manyheads.errors import DataError, Problem, RecipeError
 from manyheads.journal import Journal
 from manyheads.metrics import METRICS, SELECTIONS
 from manyheads.rescore import rescore, rescore_file
@@ -38,7 +38,13 @@ def evaluate(artefact: Path, data: Sequence[str], predictions: Path | None, glue
         loaded = load_recipe(found.folder / RESOLVED)
     if predictions or glue:
         _write_answers(found, loaded, predictions, glue)
-    records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
+    try:
+        records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
+    except DataError as error:
+        if not (predictions or glue):
+            raise
+        warn(f"nothing is scored: {error}")  # the answers were all that was wanted of rows without labels
+        records = []
     scores = [r for r in records if r.metric != "loss"]
     if as_json:
         print_json({"artefact": str(found.folder), "scores": values_of(scores)})

@@ -53,8 +53,8 @@ class Shipped:
 
 def shipped() -> list[Shipped]:
     """The recipes of the package, by name."""
-    found = [entry for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")]
-    return [Shipped(e.name.removesuffix(".yaml"), e.read_text(encoding="utf-8")) for e in sorted(found, key=lambda e: e.name)]
+    found = {e.name.removesuffix(".yaml"): e for e in _FOLDER.iterdir() if e.name.endswith(".yaml")}
+    return [Shipped(name, found[name].read_text(encoding="utf-8")) for name in sorted(found)]
 
 
 def recipes(name: str | None, target: Path | None, data: Path | None, force: bool, as_json: bool) -> None:
