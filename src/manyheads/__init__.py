@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from manyheads.frame import to_frame as to_frame
     from manyheads.graph import Step as Step
     from manyheads.model import Model as Model
+    from manyheads.plugins import load_plugin as load_plugin
     from manyheads.predict import Predictor as Predictor
     from manyheads.task.base import Task as Task
     from manyheads.task.binary import Binary as Binary
@@ -39,6 +40,7 @@ _HOMES = {
     "TensorDataset": "data.tensors",
     "evaluate": "train.evaluate",
     "fit": "api",
+    "load_plugin": "plugins",
     "load_recipe": "api",
     "to_frame": "frame",
 }

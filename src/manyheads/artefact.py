@@ -4,6 +4,7 @@ config.json           the blueprint: modules, tasks, paths
 model.safetensors     weights of every module but the pretrained ones
 <encoder>/            each pretrained module as transformers saves it, with its tokenizer
 adapters/<module>/    the adapters of a module alone, as peft saves them
+plugins.json          the plug-in files of the training, and what they registered
 labels.json  data.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
 manifest.json         size and sha256 of every file, written last
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,16 +25,21 @@ from transformers.utils import logging
 
 from manyheads.blueprint import Blueprint, ModulePlan
 from manyheads.encoders import FILES
-from manyheads.errors import ArtefactError, ManyheadsError, MissingExtraError, Problem, listed
+from manyheads.errors import ArtefactError, ManyheadsError, MissingExtraError, Problem, listed, shown
 from manyheads.folder import MANIFEST, read_json, set_aside, verify, writing
 from manyheads.model import Model, ports_of
+from manyheads.nn.build import MODULES
 from manyheads.nn.lora import load_adapter, plain, save_adapter
 from manyheads.nn.trunk import Trunk
+from manyheads.plugins import wanted
+from manyheads.registry import Registry
+from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
 
 KIND = "artefact"
 CONFIG, WEIGHTS, ADAPTERS = "config.json", "model.safetensors", "adapters"
 RECORDS, LABELS, DATA, RESOLVED = "records.jsonl", "labels.json", "data.json", "resolved.yaml"
+PLUGINS = "plugins.json"
 
 _ENCODERS = ("pretrained", "adapter")  # types of modules that have files of their own
 
@@ -79,6 +86,7 @@ def load_artefact(folder: Path | str) -> Artefact:
     """
     folder = Path(folder)
     verify(folder, kind=KIND)
+    require_plugins(folder, MODULES, TASKS)
     with reading(folder / CONFIG):
         blueprint = Blueprint.from_json(read_json(folder / CONFIG))
         blueprint = replace(blueprint, modules={n: _placed(folder, n, plan) for n, plan in blueprint.modules.items()})
@@ -97,6 +105,22 @@ def load_artefact(folder: Path | str) -> Artefact:
     model.eval()
     tokenizers = {name: Tokenizer.load(folder / name) for name in set(trunks.values())}
     return Artefact(folder, model, blueprint, {name: tokenizers[encoder] for name, encoder in trunks.items()})
+
+
+def require_plugins(folder: Path, *registries: Registry[Any]) -> None:
+    """ArtefactError, naming the file, where a component that a plug-in brought in training is not known now."""
+    file = folder / PLUGINS
+    if not file.is_file():
+        return  # none had a part
+    problems = []
+    with reading(file):
+        for name, noted in read_json(file).items():
+            lacks = [f"{r.kind} {shown(n)}" for r in registries for n in noted["provides"].get(r.kind, ()) if n not in r]
+            if lacks:
+                rule = f"the model was trained with the plug-in {shown(name)}, whose {', '.join(lacks)} is not known here"
+                problems.append(Problem(rule, str(file), remedy=wanted([name])))
+    if problems:
+        raise ArtefactError(*problems)
 
 
 def is_ours(folder: Path) -> bool:

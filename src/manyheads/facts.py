@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from manyheads.config.recipe import Recipe
-from manyheads.errors import DataError, Problem, RecipeError
+from manyheads.errors import DataError, Problem, RecipeError, shown
+from manyheads.plugins import remembered, wanted
 
 PATIENCE = "training.patience"
 SAFE = ("output", "training.checkpoint", PATIENCE, "training.threads", "training.device")
@@ -47,12 +48,13 @@ def environment() -> dict[str, str]:
 
 
 def fingerprint(recipe: Recipe, files: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
-    """What must not change between a run and its continuation: the recipe, the bytes of its files, the label maps.
+    """What must not change between a run and its continuation: the recipe, the bytes of its files and plug-ins, the label maps.
 
     `files` and `labels` map a name to a sha256.
     """
     settings = recipe.model_dump(mode="json", by_alias=True)
-    return {"recipe": settings, "files": dict(files), "labels": dict(labels), "environment": environment()}
+    facts = {"recipe": settings, "files": dict(files), "labels": dict(labels), "environment": environment()}
+    return {**facts, "plugins": remembered()}
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
@@ -78,12 +80,27 @@ def check_same(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) ->
     if relabelled:  # same recipe, same files: another release reads them otherwise
         rule = f"the labels differ from those of the run in {folder}"
         raise DataError(*(Problem(rule, f"tasks.{task}", remedy="name another `output` for a new run") for task in relabelled))
+    further = _check_plugins(now.get("plugins", {}), then.get("plugins", {}), folder)
     old, new = then["environment"], now["environment"]
-    return tuple(
+    return further + tuple(
         f"{name} was {old.get(name)} and is {new.get(name)}: the run goes on, but not bit for bit"
         for name in (*_PACKAGES, "threads", "python")
         if old.get(name) != new.get(name)
     )
+
+
+def _check_plugins(now: Mapping[str, Any], then: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """Warnings about plug-ins that the run did not have; RecipeError for those that lack or have changed."""
+    lacks = {name: was for name, was in then.items() if name not in now}
+    problems = [Problem(f"the run in {folder} has the plug-in {shown(name)}", remedy=wanted([name])) for name in lacks]
+    for name, was in then.items():
+        if name in now and now[name]["sha256"] != was["sha256"]:
+            told = f"sha256 {was['sha256'][:12]} then, {now[name]['sha256'][:12]} now"
+            remedy = "restore it, or name another `output` for a new run"
+            problems.append(Problem(f"the plug-in has changed since the run in {folder} began ({told})", name, remedy=remedy))
+    if problems:
+        raise RecipeError(*problems)
+    return tuple(f"the run began without the plug-in {shown(name)}, and goes on with it" for name in now if name not in then)
 
 
 def changed(now: Mapping[str, Any], then: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, ...]:

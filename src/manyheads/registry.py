@@ -1,14 +1,15 @@
 """One small registry a kind of component: readers, modules, task types, metrics, optimizers.
 
-A component of your own joins in one of two ways: a decorator in code that was imported before, or an entry point of the
-group `manyheads.<kind>` in an installed package. A recipe never names code to import.
+A component of your own joins in one of two ways: a decorator in code that was imported before, a plug-in file among it, or an
+entry point of the group `manyheads.<kind>` in an installed package. A recipe never names code to import.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from manyheads.errors import RecipeError, listed, nearest, shown
 
@@ -59,11 +60,18 @@ class Registry(Generic[T]):
     def __len__(self) -> int:
         return len(self._known)
 
+    def remove(self, name: str) -> None:
+        """Forget a component."""
+        del self._known[name]
+
     def _add(self, name: str, component: T) -> None:
         if name in self._known and self._known[name] is not component:
-            one, two = _where(self._known[name]), _where(component)
+            one, two = home(self._known[name]), home(component)
             raise RecipeError(f"two components want to be the {self.kind} {shown(name)}: {one} and {two}")
-        self._known[name] = component
+        if name not in self._known:
+            self._known[name] = component
+            for record in _records:
+                record.append((self, name))
 
     def _load_plugins(self) -> None:
         for point in entry_points(group=f"manyheads.{self.kind}"):
@@ -71,5 +79,21 @@ class Registry(Generic[T]):
                 self._add(point.name, point.load())
 
 
-def _where(component: object) -> str:
-    return f"{getattr(component, '__module__', '?')}.{getattr(component, '__qualname__', component)}"
+_records: list[list[tuple[Registry[Any], str]]] = []
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[Registry[Any], str]]]:
+    """A list that takes up what is registered in the block: the registry and the name."""
+    record: list[tuple[Registry[Any], str]] = []
+    _records.append(record)
+    try:
+        yield record
+    finally:
+        _records.remove(record)
+
+
+def home(component: object) -> str:
+    """Module and name of a component; a metric, which is an object, is where its function is."""
+    made = getattr(component, "function", component)
+    return f"{getattr(made, '__module__', '?')}.{getattr(made, '__qualname__', made)}"

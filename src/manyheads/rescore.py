@@ -13,6 +13,7 @@ from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.label_column import require_column
 from manyheads.data.read import Split, read_rows
+from manyheads.data.readers.glue import told
 from manyheads.data.targets import KnownTarget, target_from_json
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
@@ -32,15 +33,9 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
     _check_tasks(artefact, loaded)
     records: list[Record] = []
     missed: list[Problem] = []
-    base = loaded.path.parent if loaded.path else Path()
     for source in sources(loaded.recipe):
         try:
-            rows, read = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
-            now = origin(source.name, read)
-            with reading(artefact.folder / DATA):
-                noted = _entry(artefact.folder / DATA, source.name)
-                then = {split: [[name, digest] for name, digest in noted[split]] for split in now}
-            _check_same(source.name, then, now)
+            rows = held_out(artefact, loaded, source)
         except DataError as error:
             missed += error.problems
             continue
@@ -56,6 +51,21 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
     return records, [str(problem) for problem in missed]
 
 
+def held_out(artefact: Artefact, loaded: Loaded, source: Source) -> dict[Split, list[Row]]:
+    """The dev and test rows of a data set of the model's recipe, in the order of the files.
+
+    Raises DataError for files that cannot be read, or are not those of the training.
+    """
+    base = loaded.path.parent if loaded.path else Path()
+    rows, read = read_splits(source.spec, base, loaded.recipe.seed, held_out=True)
+    now = origin(source.name, read)
+    with reading(artefact.folder / DATA):
+        noted = _entry(artefact.folder / DATA, source.name)
+        then = {split: [[name, digest] for name, digest in noted[split]] for split in now}
+    _check_same(source.name, then, now)
+    return rows
+
+
 def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> list[Record]:
     """Records of one task on a file that has the columns of its training data. The split is called like the file.
 
@@ -68,7 +78,8 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
         raise RecipeError(Problem(rule, "--data", task, nearest(task, known)))
     source = next(s for s in sources(loaded.recipe) if task in s.tasks)
     inputs = source.inputs  # the columns stay those of the training, whatever another format would have by itself
-    changed: dict[str, object] = {key: getattr(inputs, key) for key in ("text", "pair", "words", "choices")}
+from manyheads.data.readers.glue import told
+from manyheads.data.targets import KnownTarget, target_from_json
     changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
@@ -139,5 +150,9 @@ def _entry(file: Path, name: str) -> Any:
 
 def _format(spec: DataSpec, file: str) -> str:
     """The recipe's own format for a file that ends like the training file, else what the name says."""
-    first = spec.train if isinstance(spec.train, str) else (spec.train or [""])[0]
-    return spec.format if PurePath(first).suffix == PurePath(file).suffix else "auto"
+    return spec.format if PurePath(_first(spec)).suffix == PurePath(file).suffix else "auto"
+
+
+def _first(spec: DataSpec) -> str:
+    """The first training file."""
+    return spec.train if isinstance(spec.train, str) else (spec.train or [""])[0]

@@ -35,6 +35,7 @@ from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint, h
 from manyheads.folder import verify, write_text
 from manyheads.journal import Journal, dumps
 from manyheads.nn.trunk import weights_under_adapters
+from manyheads.plugins import options
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
 from manyheads.train.anchor import Anchor
@@ -89,7 +90,7 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
 
 def again(loaded: Loaded) -> str:
     """The command that continues a run, as it was typed."""
-    words = [str(loaded.path), *loaded.overrides] if loaded.path else ["the recipe"]
+    words = [str(loaded.path), *options(), *loaded.overrides] if loaded.path else ["the recipe"]
     return f"the same command continues it: manyheads train {shlex.join(words)}"
 
 

@@ -55,7 +55,7 @@ def test_a_format_overrules_the_name(tmp_path):
 def test_a_name_that_tells_no_format_lists_those_that_there_are(tmp_path, name):
     with pytest.raises(RecipeError, match="the format cannot be told") as caught:
         read_rows(spec(train=name), "train", tmp_path)
-    assert "'conll', 'conllu', 'csv', 'folders', 'hub'" in caught.value.problems[0].remedy
+    assert "'conll', 'conllu', 'csv', 'folders', 'glue', 'hub'" in caught.value.problems[0].remedy
 
 
 def test_an_unknown_format_names_the_nearest(tmp_path):

@@ -33,6 +33,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="key.path=value; overrides the recipe.", metavar="[KEY=VALUE]...", show_default=False)
 ]
 ArtefactPath = Annotated[Path, typer.Argument(help="The folder that training left, or its run.", show_default=False)]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file whose components the recipe names; may be repeated."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -67,20 +71,25 @@ def init(
 
 
 @app.command()
-def check(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def check(recipe: RecipePath, overrides: Overrides = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Show what training would do: rows, labels, lengths, updates of each task, memory, time. Writes nothing."""
     from manyheads.cli.planning import check as command
 
+    _load(plugin)
     command(recipe, overrides or [], as_json)
 
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")], overrides: Overrides = None, as_json: AsJson = False
+    path: Annotated[Path, typer.Argument(help="A recipe or an artefact.")],
+    overrides: Overrides = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw tasks, their paths, what they share, and parameters."""
     from manyheads.cli.planning import inspect as command
 
+    _load(plugin)
     command(path, overrides or [], as_json)
 
 
@@ -88,12 +97,14 @@ def inspect(
 def train(
     recipe: RecipePath,
     overrides: Overrides = None,
+    plugin: Plugins = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Refuse to continue an earlier run.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train, or continue where the last run of this recipe stopped."""
     from manyheads.cli.training import train as command
 
+    _load(plugin)
     command(recipe, overrides or [], fresh, as_json)
 
 
@@ -103,12 +114,18 @@ def evaluate(
     data: Annotated[
         list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")
     ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="A folder for the answers to the recipe's dev and test rows.")
+    ] = None,
+    glue: Annotated[Path | None, typer.Option("--glue", help="A folder for the files that the GLUE server takes.")] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a trained model."""
+    """Score a trained model, and write down its answers."""
     from manyheads.cli.scoring import evaluate as command
 
-    command(artefact, data or [], as_json)
+    _load(plugin)
+    command(artefact, data or [], predictions, glue, as_json)
 
 
 @app.command()
@@ -122,11 +139,13 @@ def predict(
         typer.Option("--input", "-i", help="A file: plain lines, or JSON lines of text, pair or words; - is stdin."),
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", "-t", help="Ask this task only; may be repeated.")] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer for texts with all tasks, from one pass through the encoder."""
     from manyheads.cli.predicting import predict as command
 
+    _load(plugin)
     command(artefact, texts or [], source, tasks, as_json)
 
 
@@ -154,11 +173,35 @@ def merge(
 
 
 @app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe of the package; without one they are listed.", show_default=False)
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Where to write it; default: standard output.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The folder of its data; default: data, beside it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe and its plug-in.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that come with the package, or write one of them."""
+    from manyheads.cli.shipping import recipes as command
+
+    command(name, to, data, force, as_json)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes."""
     from manyheads.config.dump import schema_text
 
     typer.echo(schema_text(), nl=False)
+
+
+def _load(plugins: list[Path] | None) -> None:
+    """Import plug-in files; the commands without one need not wait for what such files build on."""
+    if plugins:
+        from manyheads.cli.plugging import load
+
+        load(plugins)
 
 
 def main(arguments: list[str] | None = None) -> None:

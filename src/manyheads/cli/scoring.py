@@ -8,30 +8,56 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from manyheads.api import load_recipe
-from manyheads.artefact import RECORDS, RESOLVED, Artefact, load_artefact, reading
+from manyheads.artefact import RECORDS, RESOLVED, Artefact, load_artefact, reading, require_plugins
 from manyheads.cli.console import print_json, warn
 from manyheads.cli.predicting import find_artefact
+from manyheads.cli.predictions import answered, write_glue, write_predictions
 from manyheads.cli.training import print_scores, values_of
 from manyheads.config.load import Loaded
-from manyheads.errors import Problem, RecipeError
+from manyheads.data.read import READERS
+from manyheads.errors import DataError, Problem, RecipeError
 from manyheads.journal import Journal
+from manyheads.metrics import METRICS, SELECTIONS
 from manyheads.rescore import rescore, rescore_file
 from manyheads.train.baseline import SUFFIX
 from manyheads.types import Record
 
 
-def evaluate(artefact: Path, data: Sequence[str], as_json: bool) -> None:
-    """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`."""
+def evaluate(artefact: Path, data: Sequence[str], predictions: Path | None, glue: Path | None, as_json: bool) -> None:
+    """Score on the rows that the recipe set aside, or on the files of `data`, each `task=file`.
+
+    `predictions` and `glue` are folders for what the model answers to the rows that were set aside.
+    """
     wanted = _pairs(data)
+    option = "--predictions" if predictions else "--glue"
+    if wanted and (predictions or glue):
+        raise RecipeError(Problem(f"--data and {option} exclude each other: predictions are of the recipe's own rows", option))
     found = load_artefact(find_artefact(artefact))
+    require_plugins(found.folder, METRICS, SELECTIONS, READERS)
     with reading(found.folder / RESOLVED):
         loaded = load_recipe(found.folder / RESOLVED)
-    records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
+    if predictions or glue:
+        _write_answers(found, loaded, predictions, glue)
+    try:
+        records = _on_files(found, loaded, wanted) if wanted else _set_aside(found, loaded)
+    except DataError as error:
+        if not (predictions or glue):
+            raise
+        warn(f"nothing is scored: {error}")  # the answers were all that was wanted of rows without labels
+        records = []
     scores = [r for r in records if r.metric != "loss"]
     if as_json:
         print_json({"artefact": str(found.folder), "scores": values_of(scores)})
     else:
         print_scores(scores, f"Scores of {found.folder}")
+
+
+def _write_answers(found: Artefact, loaded: Loaded, predictions: Path | None, glue: Path | None) -> None:
+    parts = list(answered(found, loaded))
+    if predictions:
+        write_predictions(parts, predictions)
+    if glue:
+        write_glue(parts, glue)
 
 
 def _set_aside(found: Artefact, loaded: Loaded) -> list[Record]:

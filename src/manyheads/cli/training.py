@@ -11,6 +11,7 @@ from manyheads.api import load_recipe
 from manyheads.artefact import CONFIG
 from manyheads.blueprint import Blueprint
 from manyheads.cli.console import Ticker, note, print_json, print_table, printable, score, warn
+from manyheads.cli.plugging import hinting
 from manyheads.errors import listed
 from manyheads.folder import read_json
 from manyheads.journal import number
@@ -29,7 +30,9 @@ def train(recipe: Path, overrides: Sequence[str], fresh: bool, as_json: bool) ->
     """Train with live progress on standard error, the table of scores on standard output."""
     keep_memory()
     ticker = Ticker(())
-    for event in run(load_recipe(recipe, overrides), fresh=fresh):
+    with hinting(recipe, overrides):
+        loaded = load_recipe(recipe, overrides)
+    for event in run(loaded, fresh=fresh):
         if os.environ.get("RANK", "0") != "0":
             continue  # one of several processes speaks
         if isinstance(event, Progress):

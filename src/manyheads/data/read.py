@@ -17,6 +17,7 @@ from manyheads.data.readers import (  # noqa: F401  # each registers its formats
     conllu,
     delimited,
     folders,
+    glue,
     hub,
     jsonl,
     parquet,
@@ -94,10 +95,11 @@ def read_rows(spec: DataSpec, split: Split, base: Path) -> Rows:
 
 def default_columns(spec: DataSpec) -> Columns:
     """The default columns of the format, which `auto` tells by the first file; none for formats of any columns."""
-    if spec.format != "auto":
-        return _COLUMNS.get(spec.format, Columns())
     named = spec.train or spec.dev or spec.test or ""
-    return _COLUMNS.get(_SUFFIXES.get(_suffix(named if isinstance(named, str) else named[0]), ""), Columns())
+    first = named if isinstance(named, str) else named[0]
+    if spec.format == "glue":
+        return Columns(text="text", pair="pair" if glue.is_paired(first, spec.config) else None)
+    return _COLUMNS.get(_SUFFIXES.get(_suffix(first), "") if spec.format == "auto" else spec.format, Columns())
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:

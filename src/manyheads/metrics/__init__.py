@@ -7,12 +7,14 @@
     spans           strict precision, recall and F1 of spans
     reading         exact match and F1 of answers read out of a text
 
-A metric of your own joins by the decorator `metric`, or as a `Metric` under the entry point group `manyheads.metric`.
+A metric of your own joins by the decorator `metric`, or as a `Metric` under the entry point group `manyheads.metric`; a
+function of all tasks' scores that chooses the best step joins by the decorator `selection`.
 """
 
+from manyheads.config.criterion import SELECTIONS, selection
 from manyheads.metrics import classification, reading, regression, spans  # noqa: F401  # importing them fills the registry
 from manyheads.metrics.metric import METRICS, Metric, Undefined, better, metric
 from manyheads.metrics.reading import Accepted
 from manyheads.metrics.score import Score, unfit
 
-__all__ = ["METRICS", "Accepted", "Metric", "Score", "Undefined", "better", "metric", "unfit"]
+__all__ = ["METRICS", "SELECTIONS", "Accepted", "Metric", "Score", "Undefined", "better", "metric", "selection", "unfit"]

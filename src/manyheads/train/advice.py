@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 
 from manyheads.assemble import Assembly
-from manyheads.config.criterion import LOSS, criteria
+from manyheads.blueprint import TaskPlan
+from manyheads.config.criterion import LOSS, Criterion, criteria
 from manyheads.config.node import dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.mixture import SamplingSpec
@@ -14,9 +16,12 @@ from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import Problem, RecipeError, listed, nearest, shown
 from manyheads.metrics import METRICS
+from manyheads.registry import home
 from manyheads.train.due import evaluations_in
+from manyheads.train.follow import own_value
 from manyheads.train.loop import rounds_in, steps_in
 
+_HALF = 0.5
 _SHOWN = 5  # groups of like labels that are told of a task
 
 
@@ -200,7 +205,9 @@ def _undecided(recipe: Recipe, assembly: Assembly) -> list[Problem]:
     """Criteria that nothing judges: tasks without dev rows, scores that a task does not report."""
     problems, without = [], _without_dev(recipe, assembly)
     for path, found in criteria(recipe.training.select):
-        if found.task in without:
+        if found.own:
+            problems += _unselected(found, assembly, without)
+        elif found.task in without:
             rule = "the task that chooses the best step has no labelled dev rows"
             remedy = "give it `dev` files or `split: {dev: 0.1}`, or select by another task"
             problems.append(Problem(rule, dotted(path), found.key, remedy=remedy))
@@ -212,6 +219,38 @@ def _undecided(recipe: Recipe, assembly: Assembly) -> list[Problem]:
                 remedy = f"name it under `tasks.{found.task}.metrics` too" if found.metric in METRICS else ""
                 problems.append(Problem(rule, dotted(path), found.metric, nearest(found.metric, known), remedy))
     return problems
+
+
+class _Rehearsed(dict[str, float]):
+    """Scores by task/metric, all one half; `several` are the tasks with metrics of a plug-in, which may have any values."""
+
+    def __init__(self, known: Collection[str], several: Collection[str]) -> None:
+        super().__init__(dict.fromkeys(known, _HALF))
+        self.several = several
+
+    def __missing__(self, key: str) -> float:
+        if key.partition("/")[0] in self.several:
+            return _HALF
+        raise KeyError(key)
+
+
+def _unselected(found: Criterion, assembly: Assembly, without: Collection[str]) -> list[Problem]:
+    """A plug-in's selection that wants a score which no task reports, seen by asking it about scores that are all one half."""
+    plans = {name: plan for name, plan in assembly.blueprint.tasks.items() if name not in without}
+    known = [f"{name}/{metric}" for name, plan in plans.items() for metric in (*_metrics(plan), LOSS)]
+    try:
+        own_value(found, _Rehearsed(known, [name for name, plan in plans.items() if any(map(_is_own, _metrics(plan)))]))
+    except RecipeError as error:
+        return [problem for problem in error.problems if isinstance(error.__cause__, KeyError | TypeError)]
+    return []
+
+
+def _metrics(plan: TaskPlan) -> tuple[str, ...]:
+    return (plan.metric, *plan.metrics)
+
+
+def _is_own(metric: str) -> bool:
+    return not home(METRICS[metric]).startswith("manyheads.")
 
 
 def _unjudged(recipe: Recipe, assembly: Assembly) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manyheads.config.criterion import LOSS, Criterion, criteria
+from manyheads.config.criterion import LOSS, SELECTIONS, Criterion, criteria
+from manyheads.errors import Problem, RecipeError, listed, nearest, shown
 from manyheads.metrics import METRICS
 from manyheads.task.base import Task
 from manyheads.types import Record
@@ -69,7 +70,7 @@ class Follow:
     def undefined(self, records: Sequence[Record], tasks: Mapping[str, Task]) -> list[str]:
         """Tasks whose own metric has no value, and keys of single scores that have none; such a step is not compared."""
         own = [r.task for r in records if r.metric == tasks[r.task].metric and math.isnan(r.value)]
-        single = [c for _, c in criteria(self.select) if c.task and c.metric not in ("", tasks[c.task].metric)]
+        single = [c for _, c in criteria(self.select) if c.own or (c.task and c.metric not in ("", tasks[c.task].metric))]
         return [*own, *(c.key for c in single if math.isnan(_value(c, records, tasks)))]
 
     def exhausted(self, tasks: Mapping[str, Task]) -> tuple[str, ...]:
@@ -108,6 +109,8 @@ def higher_is_better(metric: str) -> bool:
 
 def _value(criterion: Criterion, records: Sequence[Record], tasks: Mapping[str, Task]) -> float:
     """The value of a criterion, higher is better; NaN where there is none."""
+    if criterion.own:
+        return (-1 if criterion.direction == "min" else 1) * own_value(criterion, scores_by_name(records))
     found = []
     for name, task in tasks.items():
         metric = criterion.metric or task.metric
@@ -117,3 +120,25 @@ def _value(criterion: Criterion, records: Sequence[Record], tasks: Mapping[str, 
             higher = criterion.direction == "max" if criterion.direction else higher_is_better(metric)
             found.append((1 if higher else -1) * sum(values) / len(values))
     return sum(found) / len(found) if found else math.nan
+
+
+def scores_by_name(records: Sequence[Record]) -> dict[str, float]:
+    """task/metric to value, the mean over data sets; what a selection of a plug-in is given."""
+    values: dict[str, list[float]] = {}
+    for record in records:
+        values.setdefault(f"{record.task}/{record.metric}", []).append(record.value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
+def own_value(criterion: Criterion, scores: Mapping[str, float]) -> float:
+    """What a selection of a plug-in says of scores. RecipeError where it fails or gives no number."""
+    try:
+        return float(SELECTIONS[criterion.own](scores))
+    except KeyError as error:
+        rule = f"the selection {shown(criterion.own)} wants a score that no task reports; there are {listed(scores)}"
+        close = nearest(str(error.args[0]), scores)
+        remedy = "name the metric under `metrics` of its task"
+        raise RecipeError(Problem(rule, "training.select", str(error.args[0]), close, remedy)) from error
+    except Exception as error:
+        rule = f"the selection {shown(criterion.own)} failed: {type(error).__name__}: {error}"
+        raise RecipeError(Problem(rule, "training.select", criterion.key)) from error

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from manyheads.artefact import DATA, LABELS, RECORDS
+from manyheads.artefact import DATA, LABELS, PLUGINS, RECORDS
 from manyheads.assemble import Assembly
 from manyheads.card import card
 from manyheads.config.load import Loaded
 from manyheads.errors import ArtefactError
 from manyheads.journal import Journal, dumps
 from manyheads.model import Model
+from manyheads.plugins import remembered
 from manyheads.train.average import Average
 from manyheads.train.baseline import majority
 from manyheads.train.checkpoint import Checkpoints
@@ -89,7 +90,9 @@ class Outcome:
         last = [r for r in shown if r.split == "test" or (r.split == "dev" and r.step == best)]
         name = loaded.path.stem if loaded.path else "manyheads model"
         told = {"steps": f"{self.step}, the best of them {best}", **facts}
+        plugins = remembered()
         return {
+            **({PLUGINS: dumps(plugins) + "\n"} if plugins else {}),
             "recipe.yaml": loaded.text,
             LABELS: dumps(self.assembly.labels) + "\n",
             DATA: dumps(self.assembly.origin) + "\n",

@@ -15,12 +15,12 @@ class DataSpec(Strict):
 
     format: Literal[
         "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "lines", "folders", "slots", "squad", "superglue",
-        "hub",
+        "glue", "hub",
     ] | str = "auto"  # fmt: skip
     """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked). docs/formats.md tells their columns.
 
     `folders`: one sub-folder a label, one text a file. `slots`: a folder with seq.in, seq.out and label. A name never tells
-    `squad` and `superglue`. A plug-in's formats go by their names.
+    `squad`, `superglue` and `glue`. A plug-in's formats go by their names.
     """
     train: str | list[str] | None = None
     """File or files of the training rows, relative to the recipe; for `hub` the name of a split."""
@@ -60,7 +60,7 @@ class DataSpec(Strict):
     hub: str | None = None
     """Name of a data set on the hub or a folder that `datasets` saved; needs `format: hub`."""
     config: str | None = None
-    """Configuration of the hub data set."""
+    """Configuration of the hub data set; for `glue` the task, where no name of file or folder tells it."""
 
 
 class TaskData(DataSpec):

@@ -138,7 +138,10 @@ class TrainingSpec(Strict):
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations without a better `select`; with `stop: votes`, without a better metric of each task."""
     select: str | Annotated[list[str], Field(min_length=1)] = "average"
-    """What chooses the best step: `average` of the tasks' metrics, `loss`, a task, `task/metric`, a list of these: its mean."""
+    """What chooses the best step: `average` of the tasks' metrics, `loss`, a task, `task/metric`, a list of these: its mean.
+
+    Also the name of a selection, a function of all scores that a plug-in registered.
+    """
     stop: Literal["selection", "votes"] = "selection"
     """Who spends `patience`: the selection, or every task for itself, the run ending when all have spent it."""
     plateau: PlateauSpec | None = None

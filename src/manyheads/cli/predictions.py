@@ -1,0 +1,159 @@
+"""Files of predictions of a model for the rows that its recipe set aside, and those that the server of GLUE takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePath
+
+from manyheads.artefact import Artefact
+from manyheads.cli.console import note, warn
+from manyheads.config.load import Loaded
+from manyheads.data.readers.glue import task_of
+from manyheads.errors import DataError, Problem, RecipeError, listed, shown
+from manyheads.folder import write_text
+from manyheads.predict import Answer, Input, Predictor
+from manyheads.prepare import Source, sources
+from manyheads.rescore import held_out
+from manyheads.task.base import Prediction
+from manyheads.train.engine import Engine
+from manyheads.types import Row
+
+_BINARY, _ENTAILED = ("0", "1"), ("entailment", "not_entailment")
+_NLI = ("entailment", "neutral", "contradiction")
+_UPLOAD: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "CoLA": (1063, _BINARY),
+    "SST-2": (1821, _BINARY),
+    "MRPC": (1725, _BINARY),
+    "STS-B": (1379, ()),
+    "QQP": (390965, _BINARY),
+    "MNLI-m": (9796, _NLI),
+    "MNLI-mm": (9847, _NLI),
+    "QNLI": (5463, _ENTAILED),
+    "RTE": (3000, _ENTAILED),
+    "WNLI": (146, _BINARY),
+    "AX": (1104, _NLI),
+}
+"""The files that the server of GLUE takes: rows of the published test file, and the labels; none where it takes numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The rows of one split of a data set, each with the answer of all its tasks."""
+
+    source: Source
+    split: str
+    rows: list[Row]
+    answers: list[Answer]
+
+
+def answered(found: Artefact, loaded: Loaded) -> Iterator[Answered]:
+    """Dev and test rows in the order of their files, with labels or without; what cannot be read is left out with a warning."""
+    predictor = Predictor(found, Engine(loaded.recipe.training).device)
+    for source in sources(loaded.recipe):
+        try:
+            parts = held_out(found, loaded, source)
+        except DataError as error:
+            for problem in error.problems:
+                warn(f"no predictions: {problem}")
+            continue
+        for split, rows in parts.items():
+            inputs = (_input(row, source) for row in rows)
+            yield Answered(source, split, rows, list(predictor.stream(inputs, list(source.tasks))))
+
+
+def write_predictions(parts: list[Answered], folder: Path) -> None:
+    """<task>.<split>.jsonl: an object a row, with `index`, the file's own or counted from 0, and what `predict` says."""
+    _make(folder)
+    for part in parts:
+        told = [answer.to_json()["tasks"] for answer in part.answers]
+        for task in part.source.tasks:
+            lines = [
+                {"index": _index(row, i), **found[task]} for i, (row, found) in enumerate(zip(part.rows, told, strict=True))
+            ]
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            _write(folder / f"{task}.{part.split}.jsonl", text, len(lines))
+
+
+def write_glue(parts: list[Answered], folder: Path) -> None:
+    """A file a test file of GLUE, as its server takes them: tab-separated `index` and `prediction`, in the file's order.
+
+    RecipeError where the recipe has no test files of `format: glue`, or two for one; DataError for labels that the server
+    does not know. Test files that lack, or have another number of rows than the published ones, are told of.
+    """
+    texts: dict[str, tuple[str, int]] = {}
+    for part in parts:
+        if part.split != "test" or part.source.spec.format != "glue":
+            continue
+        for path, group in groupby(zip(part.rows, part.answers, strict=True), key=lambda pair: pair[0].place.path):
+            name, pairs = _file(path, part.source.spec.config), list(group)
+            if name not in _UPLOAD:
+                continue
+            if name in texts:
+                raise RecipeError(Problem(f"two test files of the recipe are answered in {name}.tsv", path))
+            (task, *_) = part.source.tasks
+            lines = [f"{_index(row, i)}\t{_told(answer.predictions[task], name)}\n" for i, (row, answer) in enumerate(pairs)]
+            texts[name] = ("index\tprediction\n" + "".join(lines), len(lines))
+    if not texts:
+        raise RecipeError(Problem("no data set of the recipe has test files of `format: glue`", "--glue"))
+    _make(folder)
+    for name, (text, count) in texts.items():
+        _write(folder / f"{name}.tsv", text, count)
+        if count != _UPLOAD[name][0]:
+            warn(f"{name}.tsv has {count:,} rows, and the published test file {_UPLOAD[name][0]:,}: the server will refuse it")
+    if lacks := [f"{name}.tsv" for name in _UPLOAD if name not in texts]:
+        warn(f"the server wants these files too: {listed(lacks)}")
+
+
+def _file(path: str, config: str | None) -> str:
+    """The server's name for the answers to a test file."""
+    task = task_of(path, config)
+    if task != "MNLI":
+        return task
+    return "MNLI-mm" if re.search(r"mismatched|mm(?![a-z])", PurePath(path).stem) else "MNLI-m"
+
+
+def _told(found: Prediction, name: str) -> str:
+    labels = _UPLOAD[name][1]
+    if isinstance(found.value, float) and not labels:
+        return f"{min(max(found.value, 0.0), 5.0):.3f}"
+    if not isinstance(found.value, str) or found.value not in labels:
+        rule = f"{name}.tsv takes {listed(labels) if labels else 'numbers'}, and task {found.task} answers otherwise"
+        raise DataError(Problem(rule, value=str(found.value)))
+    return found.value
+
+
+def _input(row: Row, source: Source) -> Input:
+    """The row's columns as `predict` takes them; DataError for a column that is not there or is no text."""
+    inputs = source.inputs
+    if inputs.words is not None:
+        words = row.values.get(inputs.words)
+        if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
+            return [str(word) for word in words]
+        raise DataError(Problem(f"column {shown(inputs.words)} must be a list of words", str(row.place)))
+    names = [name for name in (inputs.text, inputs.pair) if name is not None]
+    for name in names:
+        if not isinstance(row.values.get(name), str):
+            raise DataError(Problem(f"column {shown(name)} must be a text", str(row.place)))
+    texts = [str(row.values[name]) for name in names]
+    return (texts[0], texts[1]) if len(texts) == 2 else texts[0]
+
+
+def _index(row: Row, number: int) -> int | str:
+    found = row.values.get("index", row.values.get("idx"))
+    return found if isinstance(found, int | str) and not isinstance(found, bool) else number
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecipeError(Problem(f"the folder cannot be made: {error.strerror or error}", str(folder))) from error
+
+
+def _write(path: Path, text: str, count: int) -> None:
+    write_text(path, text)
+    note(f"wrote {path}: {count:,} rows")
