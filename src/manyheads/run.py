@@ -1,6 +1,6 @@
 """A recipe becomes a run: a folder with checkpoints, records and, at the end, the artefact. A generator of events.
 
-for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, NotSaved, Retired, Finished
+for event in run(loaded): ...        # Started, Answered, Progress, Evaluated, Saved, NotSaved, Retired, Finished
 
 <output>/recipe.yaml  resolved.yaml  run.json     what was asked, and with what versions and data
          records.jsonl  progress.jsonl            scores; time
@@ -16,7 +16,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from manyheads.config.load import Loaded
 from manyheads.config.rebase import rebase
 from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
+from manyheads.data.dataset import Dataset
 from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint
@@ -42,7 +43,7 @@ from manyheads.train.checkpoint import STATE, Checkpoint, Checkpoints, checkpoin
 from manyheads.train.due import Due
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
-from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
+from manyheads.train.events import Answered, Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.layout import balancer_of
 from manyheads.train.ledger import Ledger, scores_of
@@ -53,6 +54,7 @@ from manyheads.train.pace import Pace
 from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
 from manyheads.train.state import Progress, State
+from manyheads.train.taught import Answers, Taught, ask, mean_answers
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,8 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     folder = output_folder(loaded)
     require_space(folder, 0)  # before data are read, which may take long
     with graceful() as stop:
-        assembly = _assemble(loaded, stop)
+        with _nothing_to_save(loaded, stop, "data were read"):
+            assembly = assemble(loaded, Cache())
         session = _Session(loaded, folder, assembly, engine)
         with engine.alone(folder):
             session.open(fresh)
@@ -92,14 +95,16 @@ def again(loaded: Loaded) -> str:
     return f"the same command continues it: manyheads train {shlex.join(words)}"
 
 
-def _assemble(loaded: Loaded, stop: Stop) -> Assembly:
+@contextmanager
+def _nothing_to_save(loaded: Loaded, stop: Stop, why: str) -> Iterator[None]:
+    """Inside, a signal ends the run at once; `why` tells what it was at."""
     try:
         with stop.at_once():
-            return assemble(loaded, Cache())
+            yield
     except KeyboardInterrupt as error:
         if stop.requested is None:  # outside the main thread, or a second Ctrl-C
             raise
-        rule = f"stopped by {stop.requested} while data were read; what an earlier run saved is intact"
+        rule = f"stopped by {stop.requested} while {why}; what an earlier run saved is intact"
         raise Interrupted(Problem(rule, remedy=again(loaded))) from error
 
 
@@ -112,6 +117,7 @@ class _Session:
         self.spec = self.recipe.training
         self.model = assembly.build().to(engine.device)
         self.tasks: Mapping[str, Task] = self.model.tasks
+        self.data: Mapping[str, Dataset] = assembly.train
         with loaded.placed():
             self.optimizer = make_optimizer(self.model, self.spec.optimizer, self.recipe.modules, self.recipe.tasks)
             balancer_of(self.recipe.balance, self.model, self.recipe.tasks)  # the loop makes it; what is wrong is told now
@@ -218,6 +224,7 @@ class _Session:
     def train(self, stop: Stop) -> Iterator[Event]:
         """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
         due, pace = Due(self.spec, self.stream, self.state.position), Pace(self.folder / "progress.jsonl")
+        yield from self._ask(stop)
         if self.spec.evaluate_first and not self.state.step and not self.journal_lines:
             yield from self._begin()
         for progress in self._steps():
@@ -249,6 +256,21 @@ class _Session:
                 return
         yield self._try_to_save(self.state.step)  # a data set has left, and with it all that the last epoch still had
 
+    def _ask(self, stop: Stop) -> Iterator[Event]:
+        """Every teacher answers the rows that it is to teach; the same answers after an interruption."""
+        found: dict[str, list[Answers]] = {}
+        for teacher in self.assembly.teachers:
+            with _nothing_to_save(self.loaded, stop, f"the teacher {teacher.folder} answered"):
+                told = ask(teacher, self.assembly.train, self.engine)
+            for task, scores in told.items():
+                found.setdefault(task, []).append(scores)
+            yield Answered(teacher.folder, list(told), {reading.rows.name: len(reading.rows) for reading in teacher.readings})
+        for name, data in self.assembly.train.items():
+            asked = [task for task in data.tasks if task in found]
+            if asked:
+                soft = {task: mean_answers(found[task], self.tasks[task].type) for task in asked}
+                self.data = {**self.data, name: Taught(data, soft)}
+
     def _begin(self) -> Iterator[Event]:
         """Scores before the first step; they are the best so far, and kept as such."""
         event = self._evaluate(0)
@@ -274,7 +296,7 @@ class _Session:
         try:
             for progress in train(
                 self.model,
-                self.assembly.train,
+                self.data,
                 self.stream,
                 self.optimizer,
                 self.spec,
