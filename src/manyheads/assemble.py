@@ -139,7 +139,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         cut={name: splits["train"].truncated for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
-        files={**files, **{f"the teacher {teacher.folder}": teacher.sha256 for teacher in teachers}},
+        files={**files, **{f"the teacher {teacher.told}": teacher.sha256 for teacher in teachers}},
         origin={p.source.name: origin(p.source.name, p.read) for p in found},
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},

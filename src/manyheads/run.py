@@ -260,7 +260,7 @@ class _Session:
         """Every teacher answers the rows that it is to teach; the same answers after an interruption."""
         found: dict[str, list[Answers]] = {}
         for teacher in self.assembly.teachers:
-            with _nothing_to_save(self.loaded, stop, f"the teacher {teacher.folder} answered"):
+            with _nothing_to_save(self.loaded, stop, f"the teacher {teacher.told} answered"):
                 told = ask(teacher, self.assembly.train, self.engine)
             for task, scores in told.items():
                 found.setdefault(task, []).append(scores)

@@ -38,9 +38,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A saved model and what it is to read. `sha256` is that of its manifest, which has the hash of every other file."""
+    """A saved model and what it is to read.
+
+    told    its folder as the recipe names it
+    sha256  of its manifest, which has the hash of every other file
+    """
 
     folder: Path
+    told: str
     sha256: str
     readings: tuple[Reading, ...]
 
@@ -154,7 +159,7 @@ def _teacher(
         for trunk in dict.fromkeys(saved.trunk(lesson) for lesson in lessons):
             rows = _rows(saved, trunk, found[name], cache)
             readings.append(Reading(rows, tuple(lesson for lesson in lessons if saved.trunk(lesson) == trunk)))
-    return Teacher(saved.folder, saved.sha256, tuple(readings))
+    return Teacher(saved.folder, saved.told, saved.sha256, tuple(readings))
 
 
 def _rows(saved: _Saved, trunk: str, prepared: Prepared, cache: Cache | None) -> TextDataset:
