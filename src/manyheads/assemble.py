@@ -222,8 +222,9 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
 def _teaching(task: TaskBase) -> Teaching | None:
     if task.teacher is None:
         return None
-    usual = "mse" if isinstance(task, RegressionTask) else "kl"
-    return Teaching(task.teacher.weight, task.teacher.temperature, task.teacher.loss or usual)
+    loss = task.teacher.loss or ("mse" if isinstance(task, RegressionTask) else "kl")
+    usual = 1.0 if loss == "mse" else 2.0
+    return Teaching(task.teacher.weight, task.teacher.temperature or usual, loss)
 
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:

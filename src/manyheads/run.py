@@ -43,7 +43,7 @@ from manyheads.train.checkpoint import STATE, Checkpoint, Checkpoints, checkpoin
 from manyheads.train.due import Due
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
-from manyheads.train.events import Answered, Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
+from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE, Follow
 from manyheads.train.layout import balancer_of
 from manyheads.train.ledger import Ledger, scores_of
@@ -54,7 +54,7 @@ from manyheads.train.pace import Pace
 from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
 from manyheads.train.state import Progress, State
-from manyheads.train.taught import Answers, Taught, ask, mean_answers
+from manyheads.train.taught import teach
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,6 @@ class _Session:
         self.spec = self.recipe.training
         self.model = assembly.build().to(engine.device)
         self.tasks: Mapping[str, Task] = self.model.tasks
-        self.data: Mapping[str, Dataset] = assembly.train
         with loaded.placed():
             self.optimizer = make_optimizer(self.model, self.spec.optimizer, self.recipe.modules, self.recipe.tasks)
             balancer_of(self.recipe.balance, self.model, self.recipe.tasks)  # the loop makes it; what is wrong is told now
@@ -224,10 +223,12 @@ class _Session:
     def train(self, stop: Stop) -> Iterator[Event]:
         """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
         due, pace = Due(self.spec, self.stream, self.state.position), Pace(self.folder / "progress.jsonl")
-        yield from self._ask(stop)
+        with _nothing_to_save(self.loaded, stop, "a teacher answered"):
+            data, answered = teach(self.assembly.teachers, self.assembly.train, self.tasks, self.engine)
+        yield from answered
         if self.spec.evaluate_first and not self.state.step and not self.journal_lines:
             yield from self._begin()
-        for progress in self._steps():
+        for progress in self._steps(data):
             self.ledger.add(progress, self.stream.asked(progress.epoch, self.state.mixture, self.state.retired))
             if self.engine.main:
                 shares = {name: round(share, 4) for name, share in self.ledger.shares().items()}
@@ -256,21 +257,6 @@ class _Session:
                 return
         yield self._try_to_save(self.state.step)  # a data set has left, and with it all that the last epoch still had
 
-    def _ask(self, stop: Stop) -> Iterator[Event]:
-        """Every teacher answers the rows that it is to teach; the same answers after an interruption."""
-        found: dict[str, list[Answers]] = {}
-        for teacher in self.assembly.teachers:
-            with _nothing_to_save(self.loaded, stop, f"the teacher {teacher.told} answered"):
-                told = ask(teacher, self.assembly.train, self.engine)
-            for task, scores in told.items():
-                found.setdefault(task, []).append(scores)
-            yield Answered(teacher.folder, list(told), {reading.rows.name: len(reading.rows) for reading in teacher.readings})
-        for name, data in self.assembly.train.items():
-            asked = [task for task in data.tasks if task in found]
-            if asked:
-                soft = {task: mean_answers(found[task], self.tasks[task].type) for task in asked}
-                self.data = {**self.data, name: Taught(data, soft)}
-
     def _begin(self) -> Iterator[Event]:
         """Scores before the first step; they are the best so far, and kept as such."""
         event = self._evaluate(0)
@@ -291,12 +277,12 @@ class _Session:
         except ResourceError as error:
             return NotSaved(step, str(error))
 
-    def _steps(self) -> Iterator[Progress]:
+    def _steps(self, data: Mapping[str, Dataset]) -> Iterator[Progress]:
         moved = self.state.step
         try:
             for progress in train(
                 self.model,
-                self.data,
+                data,
                 self.stream,
                 self.optimizer,
                 self.spec,

@@ -251,7 +251,7 @@ def _answers(name: str, task: TaskBase) -> Iterator[Finding]:
         rule = "numbers have squared differences, and no other comparison with a teacher"
         yield Finding((*path, "teacher", "loss"), rule, task.teacher.loss, "mse")
     plain = isinstance(task, RegressionTask) or task.teacher.loss == "mse"
-    if plain and "temperature" in task.teacher.model_fields_set:
+    if plain and task.teacher.temperature is not None:
         rule = "squared differences have no temperature"
         yield Finding((*path, "teacher", "temperature"), rule, f"{task.teacher.temperature:g}", at="key")
     folders = task.teacher.folders

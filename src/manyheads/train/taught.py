@@ -16,11 +16,12 @@ from manyheads.data.dataset import Dataset
 from manyheads.errors import ArtefactError, NumericsError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.model import Model
 from manyheads.nn.losses import is_missing
-from manyheads.task.base import TaskType
+from manyheads.task.base import Task, TaskType
 from manyheads.task.teaching import Comparable
 from manyheads.teachers import Lesson, Reading, Teacher
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import by_length
+from manyheads.train.events import Answered
 from manyheads.types import Batch, Tokens
 
 Answers: TypeAlias = "Tensor | Sequence[Tensor]"
@@ -88,6 +89,29 @@ def _taken(scores: Answers, rows: Sequence[int] | np.ndarray, target: Tensor) ->
     for row, some in zip(found, chosen, strict=True):
         row[: len(some)] = some[:width]
     return found
+
+
+def teach(
+    teachers: Sequence[Teacher], datasets: Mapping[str, Dataset], tasks: Mapping[str, Task], engine: Engine
+) -> tuple[dict[str, Dataset], list[Answered]]:
+    """The data sets, those that a teacher has rows of as `Taught`, and what each teacher has done.
+
+    The same teachers give the same bits, in a run that goes on too. Raises ArtefactError as `ask`.
+    """
+    found: dict[str, list[Answers]] = {}
+    answered = []
+    for teacher in teachers:
+        told = ask(teacher, datasets, engine)
+        for task, scores in told.items():
+            found.setdefault(task, []).append(scores)
+        rows = {reading.rows.name: len(reading.rows) for reading in teacher.readings}
+        answered.append(Answered(teacher.folder, list(told), rows))
+    taught: dict[str, Dataset] = dict(datasets)
+    for name, data in datasets.items():
+        soft = {task: mean_answers(found[task], tasks[task].type) for task in data.tasks if task in found}
+        if soft:
+            taught[name] = Taught(data, soft)
+    return taught, answered
 
 
 def ask(teacher: Teacher, datasets: Mapping[str, Dataset], engine: Engine) -> dict[str, Answers]:

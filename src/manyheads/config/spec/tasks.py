@@ -30,12 +30,15 @@ class TeacherSpec(Strict):
     """Name that the task has there; default: the same."""
     weight: float = Field(default=0.5, gt=0, le=1)
     """Share of the teacher in the loss; the labels have the rest. A row without a label has the teacher's part alone."""
-    temperature: float = Field(default=2.0, gt=0, le=1000)
-    """Both answers are softened by it before they are compared, and the loss is multiplied by its square. Numbers have none."""
+    temperature: float | None = Field(default=None, gt=0, le=1000)
+    """Both answers are softened by it before they are compared, and the loss is multiplied by its square; default: 2.
+
+    Squared differences, those of numbers too, have none.
+    """
     loss: Literal["kl", "symmetric_kl", "js", "hellinger", "mse"] | None = None
     """What is compared; default: `kl` (teacher to student), of numbers `mse`, their only one.
 
-    `js`: Jensen-Shannon. `mse`: squared differences of scores, each less their mean; no temperature.
+    `js`: Jensen-Shannon. `mse`: squared differences of scores, each less their mean.
     """
 
     @property
