@@ -25,6 +25,7 @@ from manyheads.data.cache import Cache
 from manyheads.errors import ArtefactError, DataError, Interrupted, RecipeError
 from manyheads.folder import writing
 from manyheads.nn.trunk import Trunk
+from manyheads.plan import plan
 from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
@@ -255,6 +256,14 @@ def test_rows_without_a_label_learn_from_the_teacher(taught: Path) -> None:
     told = [e.items["mood"] for e in run(load_recipe(taught, [*settings, *TAUGHT])) if isinstance(e, Progress)]
     assert sum(plain) == 8
     assert sum(told) == 40
+
+
+def test_the_plan_tells_what_a_teacher_will_answer(taught: Path) -> None:
+    loaded = load_recipe(taught, TAUGHT)
+    assembly = assemble(loaded)
+    found = plan(loaded.recipe, assembly, assembly.build())
+    assert found.teachers == {"teacher": sum(data.rows["train"] for data in found.datasets.values())}
+    assert found.to_json()["teachers"] == {"teacher": 57}
 
 
 # refusals ---------------------------------------------------------------------------------------------------------------
