@@ -53,7 +53,8 @@ class Plan:
     Bytes are estimates: weights, gradient and moments; one checkpoint on disk. `seconds` is one batch of each data set,
     timed here, times its updates; evaluation comes on top. `learns`: the mixture's shares, and with them all counts of data
     sets, will follow from what the run sees. `weighted`: as how many rows the labelled rows of a task count, where they have
-    weights. `teachers`: how many rows each answers before the first step, which comes on top as well. `warnings` are sentences about what a user may not expect.
+    weights. `teachers`: how many rows each answers before the first step, which comes on top too.
+    `warnings` are sentences about what a user may not expect.
     """
 
     datasets: Mapping[str, DatasetPlan]
