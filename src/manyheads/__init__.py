@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from manyheads.task.multilabel import Multilabel as Multilabel
     from manyheads.task.regression import Regression as Regression
     from manyheads.task.tagging import Tagging as Tagging
+    from manyheads.task.teaching import Teaching as Teaching
     from manyheads.train.evaluate import evaluate as evaluate
+    from manyheads.train.taught import Taught as Taught
 
 _HOMES = {
     "Binary": "task.binary",
@@ -37,6 +39,8 @@ _HOMES = {
     "Step": "graph",
     "Tagging": "task.tagging",
     "Task": "task.base",
+    "Taught": "train.taught",
+    "Teaching": "task.teaching",
     "TensorDataset": "data.tensors",
     "evaluate": "train.evaluate",
     "fit": "api",

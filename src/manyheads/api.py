@@ -33,6 +33,7 @@ from manyheads.train.evaluate import as_dict, evaluate, rehearse
 from manyheads.train.loop import steps_in, train
 from manyheads.train.optim import make_optimizer
 from manyheads.train.state import State
+from manyheads.train.taught import Taught
 
 Spec = TypeVar("Spec", bound=BaseModel)
 FITTED = (
@@ -109,12 +110,13 @@ def fit(
     model.to(engine.device)
     stream = Stream({name: d.lengths for name, d in known.items()}, mixed, spec.batch, seed)
     _refuse(long_warmup(spec.schedule, steps_in(stream, spec)))
-    rehearse(model, datasets, engine)
+    scored = [d.data if isinstance(d, Taught) else d for d in datasets]  # by labels alone
+    rehearse(model, scored, engine)
     state = State(Position.start(list(known)))
     optimizer = make_optimizer(model, spec.optimizer)
     for progress in train(model, known, stream, optimizer, spec, state=state, engine=engine, seed=seed, balance=balanced):
         last = progress.step
-    return as_dict(evaluate(model, datasets, engine=engine, step=last))
+    return as_dict(evaluate(model, scored, engine=engine, step=last))
 
 
 def _training_sets(model: Model, datasets: Sequence[Dataset]) -> dict[str, Dataset]:

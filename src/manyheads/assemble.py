@@ -51,6 +51,8 @@ from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import Port
 from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
+from manyheads.task.teaching import Teaching
+from manyheads.teachers import Teacher, find_teachers
 from manyheads.text.tokenize import Tokenizer
 
 
@@ -65,6 +67,7 @@ class Assembly:
     files              file to sha256
     origin             by data set and split: the files' own names and their sha256
     labels             task to how its labels are read
+    teachers           saved models whose answers tasks learn; their hashes are among `files`
     """
 
     loaded: Loaded
@@ -80,6 +83,7 @@ class Assembly:
     origin: Mapping[str, Mapping[str, Any]]
     labels: Mapping[str, Any]
     label_hashes: Mapping[str, str]
+    teachers: tuple[Teacher, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -126,7 +130,9 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         pool.require_packages()
         found = _prepare(recipe, base)
         blueprint = _blueprint(recipe, pool, found)
+        teachers = find_teachers(recipe, found, blueprint.tasks, base, cache)
         by_name = {p.source.name: _encode(p, pool, cache) for p in found}
+    files = {file: digest for p in found for part in p.read.values() for file, digest in hashes(p.source.name, part.files)}
     return Assembly(
         loaded=loaded,
         blueprint=blueprint,
@@ -137,10 +143,11 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         cut={name: splits["train"].truncated for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
-        files={file: digest for p in found for part in p.read.values() for file, digest in hashes(p.source.name, part.files)},
+        files={**files, **{f"the teacher {teacher.told}": teacher.sha256 for teacher in teachers}},
         origin={p.source.name: origin(p.source.name, p.read) for p in found},
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},
+        teachers=teachers,
     )
 
 
@@ -215,7 +222,17 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPla
         metric=task.metric or made.metric,
         metrics=tuple(task.metrics),
         patience=task.patience,
+        teaching=_teaching(task),
+        consistency=task.consistency,
     )
+
+
+def _teaching(task: TaskBase) -> Teaching | None:
+    if task.teacher is None:
+        return None
+    loss = task.teacher.loss or ("mse" if isinstance(task, RegressionTask) else "kl")
+    usual = 1.0 if loss == "mse" else 2.0
+    return Teaching(task.teacher.weight, task.teacher.temperature or usual, loss)
 
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:

@@ -17,6 +17,7 @@ from manyheads.graph import Step
 from manyheads.model import Model
 from manyheads.nn.build import build_module, check_options
 from manyheads.task.base import TASKS, Task, TaskType
+from manyheads.task.teaching import Teaching
 
 FORMAT = 1
 
@@ -45,11 +46,23 @@ class TaskPlan:
     metrics: tuple[str, ...] = ()
     patience: int | None = None
     stride: int | None = None
+    teaching: Teaching | None = None
+    consistency: float = 0.0
 
     def build(self, name: str) -> Task:
         """The task. Raises RecipeError for an unknown type or option."""
         made = make_type(name, self.type, self.options)
-        return Task(name, self.path, made, self.weight, self.metric, self.metrics, patience=self.patience)
+        return Task(
+            name,
+            self.path,
+            made,
+            self.weight,
+            self.metric,
+            self.metrics,
+            patience=self.patience,
+            teaching=self.teaching,
+            consistency=self.consistency,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +112,5 @@ def make_type(task: str, kind: str, options: Mapping[str, Any]) -> TaskType:
 
 def _task(plan: Mapping[str, Any]) -> TaskPlan:
     path = tuple(Step(s["module"], tuple(s["inputs"]), s["name"]) for s in plan["path"])
-    return TaskPlan(**{**plan, "path": path, "metrics": tuple(plan["metrics"])})
+    teaching = Teaching(**plan["teaching"]) if plan.get("teaching") else None
+    return TaskPlan(**{**plan, "path": path, "metrics": tuple(plan["metrics"]), "teaching": teaching})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, 
 from manyheads.graph import Graph, Node, Ref, wire
 from manyheads.ports import Ports
 from manyheads.task.base import Task
+from manyheads.task.teaching import Comparable, disagreement
 from manyheads.types import Batch, Output, Round, by_row, cat_rows, part_rows, tensors_in
 
 Asked: TypeAlias = tuple[tuple[str, ...], ...]  # for each batch of a round, the tasks to answer
@@ -94,15 +95,29 @@ class Model(nn.Module):
         return outputs[0]
 
     def losses(self, batches: Round) -> dict[str, Tensor]:
-        """For each task of the round the sum of its item losses, a scalar with its graph; only rows are weighted."""
-        return self._sums(batches, self(batches))
+        """For each task of the round the sum of its item losses, a scalar with its graph; only rows are weighted.
+
+        In training the rows of tasks with `consistency` go through twice, side by side in one pass.
+        """
+        twins = self._twins(batches)
+        return self._sums(batches, twins, self(_doubled(batches, twins)))
 
     def losses_behind(self, node: int, batches: Round) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
         """The losses, and the tensors with a graph that node `node` of the path gave for all of them on the way."""
-        wanted = self._learned(batches)
-        values = self._values(batches, wanted)
+        twins = self._twins(batches)
+        doubled = _doubled(batches, twins)
+        wanted = self._learned(doubled)
+        values = self._values(doubled, wanted)
         given = tuple(t for t in tensors_in(values[node][0]) if t.requires_grad) if node in values else ()
-        return self._sums(batches, self._ends(batches, wanted, values)), given
+        return self._sums(batches, twins, self._ends(doubled, wanted, values)), given
+
+    def _twins(self, batches: Round) -> list[Batch | None]:
+        """For each batch its rows once more, for the tasks with `consistency` alone; None where there are none."""
+        twins: list[Batch | None] = []
+        for batch in batches:
+            kept = {t: target for t, target in batch.targets.items() if t in self.tasks and self.tasks[t].consistency}
+            twins.append(replace(batch, targets=kept) if kept and self.training else None)
+        return twins
 
     def _learned(self, batches: Round) -> Asked:
         return tuple(tuple(t for t in batch.targets if t in self.tasks) for batch in batches)
@@ -116,11 +131,15 @@ class Model(nn.Module):
     def _ends(self, batches: Round, wanted: Asked, values: Mapping[int, _Value]) -> list[dict[str, Output]]:
         return [{task: self._end(task, i, batches, values) for task in tasks} for i, tasks in enumerate(wanted)]
 
-    def _sums(self, batches: Round, found: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
+    def _sums(self, batches: Round, twins: Sequence[Batch | None], found: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
-        for batch, outputs in zip(batches, found, strict=True):
+        others = iter(found[len(batches) :])
+        for batch, twin, outputs in zip(batches, twins, found[: len(batches)], strict=True):
+            again = {} if twin is None else next(others)
             for name, output in outputs.items():
                 loss = self._loss(name, output.scores, batch)
+                if name in again:
+                    loss = self._agreed(name, loss, output.scores, again[name].scores, batch)
                 sums[name] = sums[name] + loss if name in sums else loss
         return sums
 
@@ -155,18 +174,40 @@ class Model(nn.Module):
             raise _failed(error, f"parting the scores of task {task!r}", f"tasks.{task}") from error
 
     def _loss(self, name: str, scores: Any, batch: Batch) -> Tensor:
+        task, weights, soft = self.tasks[name], batch.weights.get(name), batch.soft.get(name)
         try:
-            return self.tasks[name].loss_sum(scores, batch.targets[name], batch.weights.get(name))
+            loss = task.loss_sum(scores, batch.targets[name], weights)
+            if task.teaching is None or soft is None or not isinstance(task.type, Comparable):
+                return loss
+            return task.teaching.mixed(loss, task.type, scores, soft, weights)
         except _OURS:
             raise
         except Exception as error:
             raise _failed(error, f"the loss of task {name!r}", f"tasks.{name}") from error
+
+    def _agreed(self, name: str, loss: Tensor, first: Any, second: Any, batch: Batch) -> Tensor:
+        """The mean loss of two answers to the same rows, and what they cost for being apart."""
+        task, both = self.tasks[name], (loss + self._loss(name, second, batch)) / 2
+        if not isinstance(task.type, Comparable):
+            return both
+        soft = batch.soft.get(name) if task.teaching is not None else None
+        try:
+            apart = disagreement(task.type, first, second, batch.targets[name], soft, batch.weights.get(name))
+        except _OURS:
+            raise
+        except Exception as error:
+            raise _failed(error, f"the consistency of task {name!r}", f"tasks.{name}") from error
+        return both + task.consistency * apart
 
 
 def ports_of(module: nn.Module) -> Ports:
     """What a module says that it takes and gives; anything, when it says nothing."""
     ports = getattr(module, "ports", None)
     return ports if isinstance(ports, Ports) else Ports()
+
+
+def _doubled(batches: Round, twins: Sequence[Batch | None]) -> list[Batch]:
+    return [*batches, *(twin for twin in twins if twin is not None)]
 
 
 def _input(ref: Ref, wanted: tuple[int, ...], batches: Round, values: Mapping[int, _Value]) -> Any:

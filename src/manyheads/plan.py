@@ -55,7 +55,8 @@ class Plan:
     timed here, times its updates; evaluation comes on top. `passes`: each pass through an encoder that a text takes, by its
     module, and the tasks that it answers. `learns`: the mixture's shares, and with them all counts of data
     sets, will follow from what the run sees. `weighted`: as how many rows the labelled rows of a task count, where they have
-    weights. `warnings` are sentences about what a user may not expect.
+    weights. `teachers`: how many rows each answers before the first step, which comes on top too.
+    `warnings` are sentences about what a user may not expect.
     """
 
     datasets: Mapping[str, DatasetPlan]
@@ -63,6 +64,7 @@ class Plan:
     unlabelled: Mapping[str, int]
     weighted: Mapping[str, float]
     bad_rows: Mapping[str, int]
+    teachers: Mapping[str, int]
     steps: int
     rounds: int
     parameters: int
@@ -125,6 +127,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         unlabelled={t: int((~_labelled(data, t)).sum()) for data in assembly.train.values() for t in data.tasks},
         weighted={t: _weighted(data, t) for data in assembly.train.values() for t in data.weights},
         bad_rows={name: len(rows) for name, rows in assembly.bad.items()},
+        teachers={teacher.told: sum(len(r.rows) for r in teacher.readings) for teacher in assembly.teachers},
         steps=steps_in(stream, recipe.training),
         rounds=rounds,
         parameters=parameters,

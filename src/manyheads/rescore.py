@@ -78,8 +78,9 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
         raise RecipeError(Problem(rule, "--data", task, nearest(task, known)))
     source = next(s for s in sources(loaded.recipe) if task in s.tasks)
     inputs = source.inputs  # the columns stay those of the training, whatever another format would have by itself
-from manyheads.data.readers.glue import told
-from manyheads.data.targets import KnownTarget, target_from_json
+    changed: dict[str, object] = {key: getattr(inputs, key) for key in ("text", "pair", "words", "choices")}
+    if source.spec.format == "glue":
+        changed["config"] = None if told(file) else source.spec.config or told(_first(source.spec))
     changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}

@@ -1,6 +1,6 @@
 """A recipe becomes a run: a folder with checkpoints, records and, at the end, the artefact. A generator of events.
 
-for event in run(loaded): ...        # Started, Progress, Evaluated, Saved, NotSaved, Retired, Finished
+for event in run(loaded): ...        # Started, Answered, Progress, Evaluated, Saved, NotSaved, Retired, Finished
 
 <output>/recipe.yaml  resolved.yaml  run.json     what was asked, and with what versions and data
          records.jsonl  progress.jsonl            scores; time
@@ -16,7 +16,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from manyheads.config.load import Loaded
 from manyheads.config.rebase import rebase
 from manyheads.config.recipe import Recipe
 from manyheads.data.cache import Cache
+from manyheads.data.dataset import Dataset
 from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
 from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint, hash_weights
@@ -55,6 +56,7 @@ from manyheads.train.pace import Pace
 from manyheads.train.plateau import Plateau
 from manyheads.train.signals import Stop, graceful
 from manyheads.train.state import Progress, State
+from manyheads.train.taught import teach
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ def run(loaded: Loaded, *, fresh: bool = False) -> Iterator[Event]:
     folder = output_folder(loaded)
     require_space(folder, 0)  # before data are read, which may take long
     with graceful() as stop:
-        assembly = _assemble(loaded, stop)
+        with _nothing_to_save(loaded, stop, "data were read"):
+            assembly = assemble(loaded, Cache())
         session = _Session(loaded, folder, assembly, engine)
         with engine.alone(folder):
             session.open(fresh)
@@ -94,14 +97,16 @@ def again(loaded: Loaded) -> str:
     return f"the same command continues it: manyheads train {shlex.join(words)}"
 
 
-def _assemble(loaded: Loaded, stop: Stop) -> Assembly:
+@contextmanager
+def _nothing_to_save(loaded: Loaded, stop: Stop, why: str) -> Iterator[None]:
+    """Inside, a signal ends the run at once; `why` tells what it was at."""
     try:
         with stop.at_once():
-            return assemble(loaded, Cache())
+            yield
     except KeyboardInterrupt as error:
         if stop.requested is None:  # outside the main thread, or a second Ctrl-C
             raise
-        rule = f"stopped by {stop.requested} while data were read; what an earlier run saved is intact"
+        rule = f"stopped by {stop.requested} while {why}; what an earlier run saved is intact"
         raise Interrupted(Problem(rule, remedy=again(loaded))) from error
 
 
@@ -222,9 +227,12 @@ class _Session:
     def train(self, stop: Stop) -> Iterator[Event]:
         """All steps that are left, with evaluations and checkpoints between them; Interrupted once `stop` is requested."""
         due, pace = Due(self.spec, self.stream, self.state.position), Pace(self.folder / "progress.jsonl")
+        with _nothing_to_save(self.loaded, stop, "a teacher answered"):
+            data, answered = teach(self.assembly.teachers, self.assembly.train, self.tasks, self.engine)
+        yield from answered
         if self.spec.evaluate_first and not self.state.step and not self.journal_lines:
             yield from self._begin()
-        for progress in self._steps():
+        for progress in self._steps(data):
             self.ledger.add(progress, self.stream.asked(progress.epoch, self.state.mixture, self.state.retired))
             if self.engine.main:
                 shares = {name: round(share, 4) for name, share in self.ledger.shares().items()}
@@ -273,12 +281,12 @@ class _Session:
         except ResourceError as error:
             return NotSaved(step, str(error))
 
-    def _steps(self) -> Iterator[Progress]:
+    def _steps(self, data: Mapping[str, Dataset]) -> Iterator[Progress]:
         moved = self.state.step
         try:
             for progress in train(
                 self.model,
-                self.assembly.train,
+                data,
                 self.stream,
                 self.optimizer,
                 self.spec,

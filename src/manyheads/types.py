@@ -180,6 +180,7 @@ class Batch:
     rows     index of each row in its data set
     weights  task name to (B,) float, what each row counts in the task's loss; of a task that is not there, 1
     parts    sequences of each row, S in all; None: one each
+    soft     task name to a teacher's scores of the rows, shaped like an output's; NaN where there is none
     """
 
     dataset: str
@@ -188,6 +189,7 @@ class Batch:
     rows: Sequence[int]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     parts: tuple[int, ...] | None = None
+    soft: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -206,8 +208,9 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`; lists stay as they are."""
         moved = {n: f.to(device) if isinstance(f, Tensor | RowBlock) else f for n, f in self.fields.items()}
-        targets, weights = ({n: t.to(device) for n, t in given.items()} for given in (self.targets, self.weights))
-        return replace(self, fields=moved, targets=targets, weights=weights)
+        given = (self.targets, self.weights, self.soft)
+        targets, weights, soft = ({n: t.to(device) for n, t in some.items()} for some in given)
+        return replace(self, fields=moved, targets=targets, weights=weights, soft=soft)
 
 
 Round: TypeAlias = Sequence[Batch]  # what one optimizer step consumes: K batches, usually of K data sets

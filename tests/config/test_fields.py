@@ -64,7 +64,7 @@ def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None
             ("tasks", "a"),
             ["tasks.a.data.max_length", "modules.<name>.max_length (type pretrained)", "data.<name>.max_length"],
         ),
-        ("weight", ("training",), ["tasks.<name>.weight", "tasks.<name>.data.weight"]),
+        ("weight", ("training",), ["tasks.<name>.weight", "tasks.<name>.data.weight", "tasks.<name>.teacher.weight"]),
         ("labels", ("data", "d"), ["tasks.<name>.labels (type classification or binary or multilabel or tagging)"]),
         ("nothing", (), []),
     ],

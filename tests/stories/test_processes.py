@@ -70,6 +70,18 @@ def test_two_processes_give_the_losses_of_one(recipe: Path, weights: list[str]) 
     assert two.stdout.count("Scores of step") == 1  # one of them speaks
 
 
+def test_two_processes_share_the_rows_that_a_teacher_answers(recipe: Path, trained: Path) -> None:
+    tasks = ("mood", "likeness", "names")
+    told = [f"tasks.{task}.teacher.from={trained / 'run' / 'artefact'}" for task in tasks]
+    settings = [*UNEVEN, *told, *(f"tasks.{task}.consistency=0.5" for task in tasks)]
+    one, two = train(recipe.parent, "one", *settings), train(recipe.parent, "two", *settings, processes=2)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    first, second = records(recipe.parent / "one"), records(recipe.parent / "two")
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert second[key] == (None if value is None else pytest.approx(value, abs=1e-5)), key
+
+
 BALANCES = {
     "rows": ["balance.aggregation.type=upgrad"],
     "trunk": ["balance.aggregation.type=upgrad", "balance.aggregation.level=trunk"],

@@ -18,7 +18,7 @@ from manyheads.task.base import Task
 from manyheads.task.classification import Classification
 from manyheads.task.regression import Regression
 from manyheads.train.engine import Engine
-from manyheads.train.evaluate import _batches, as_dict, evaluate
+from manyheads.train.evaluate import as_dict, by_length, evaluate
 
 NAMES = ("no", "yes")
 
@@ -106,7 +106,7 @@ def test_the_parts_of_all_processes_are_the_whole(world: int) -> None:
     lengths = np.array([5, 1, 9000, 5, 2])
     rows = []
     for rank in range(world):
-        for batch in _batches(lengths[rank::world]):
+        for batch in by_length(lengths[rank::world]):
             rows += (batch * world + rank).tolist()
     assert sorted(rows) == [0, 1, 2, 3, 4]
 

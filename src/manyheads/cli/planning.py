@@ -70,6 +70,8 @@ def _show(found: Plan, labels: Mapping[str, int]) -> None:
     print_table(head, [_rows(name, data, found, labels) for name, data in found.datasets.items()], "Rows", numbers=head[1:])
     for task, weighted in found.weighted.items():
         out.print(f"{printable(task)}: by their weights, rows with a label count as {weighted:,.1f}")
+    for folder, rows in found.teachers.items():
+        out.print(f"The teacher {printable(folder)} answers {rows:,} rows before the first step")
     head = ["data", "median\npieces", "99 %\npieces", "rows\ncut", "batches\nan epoch"]
     print_table(head, [_lengths(name, data) for name, data in found.datasets.items()], "Lengths", numbers=head[1:])
     head = ["data", "updates", "epochs", "rows", "pieces"]

@@ -17,7 +17,7 @@ from manyheads.folder import read_json
 from manyheads.journal import number
 from manyheads.run import run
 from manyheads.train.baseline import SUFFIX
-from manyheads.train.events import Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
+from manyheads.train.events import Answered, Dropped, Evaluated, Event, Finished, NotSaved, Retired, Saved, Started
 from manyheads.train.follow import WHOLE
 from manyheads.train.outcome import BEST
 from manyheads.train.state import Progress
@@ -68,6 +68,9 @@ def _tell(event: Event) -> None:
             warn(text)
         begun = f"continuing after step {event.resumed} of {event.steps}" if event.resumed else f"{event.steps} steps"
         note(f"{begun}, in {event.folder}" if not event.complete else f"nothing is left to do in {event.folder}")
+    elif isinstance(event, Answered):
+        rows = ", ".join(f"{count} training rows of {printable(name)}" for name, count in event.rows.items())
+        note(f"the teacher {event.folder} has answered {rows}")
     elif isinstance(event, Evaluated):
         shown = [
             f"{printable(r.task)} {r.metric} {score(r.value)}{_trained(r, event.records)}"

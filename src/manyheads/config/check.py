@@ -52,6 +52,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_length(name, task, recipe))
         findings.extend(_parts(name, task, recipe))
         findings.extend(_labels(name, task))
+        findings.extend(_answers(name, task))
         findings.extend(_metrics(name, task, plugins.get("metric")))
     findings.extend(_weights(recipe, root))
     return findings
@@ -249,6 +250,29 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
         yield Finding((*path, "focal"), rule, f"{task.focal:g}", remedy="take `focal` out, or write `decoder: softmax`")
     if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
+
+
+def _answers(name: str, task: TaskBase) -> Iterator[Finding]:
+    """Comparisons of answers that a task does not have: of whole paths of tags, of numbers otherwise than by squares."""
+    path: KeyPath = ("tasks", name)
+    if isinstance(task, TaggingTask) and task.decoder == "crf":
+        for key, given in (("teacher", task.teacher is not None), ("consistency", task.consistency > 0)):
+            if given:
+                rule = f"`{key}` compares the answers to single words, and `decoder: crf` gives paths"
+                yield Finding((*path, key), rule, at="key", remedy="use `decoder: softmax`")
+    if task.teacher is None:
+        return
+    if isinstance(task, RegressionTask) and task.teacher.loss not in (None, "mse"):
+        rule = "numbers have squared differences, and no other comparison with a teacher"
+        yield Finding((*path, "teacher", "loss"), rule, task.teacher.loss, "mse")
+    plain = isinstance(task, RegressionTask) or task.teacher.loss == "mse"
+    if plain and task.teacher.temperature is not None:
+        rule = "squared differences have no temperature"
+        yield Finding((*path, "teacher", "temperature"), rule, f"{task.teacher.temperature:g}", at="key")
+    folders = task.teacher.folders
+    for i, folder in enumerate(folders):
+        if folder in folders[:i]:
+            yield Finding((*path, "teacher", "from", i), "the teacher is given twice", folder)
 
 
 def _metrics(name: str, task: TaskBase, known: Collection[str] | None) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import ModuleSpec, PretrainedModule
+from manyheads.config.spec.tasks import TaskBase
 
 
 def rebase(recipe: Recipe, old: Path, new: Path) -> Recipe:
@@ -15,10 +16,19 @@ def rebase(recipe: Recipe, old: Path, new: Path) -> Recipe:
 
     Names of splits, packages and hub ids stay.
     """
-    tasks = {name: task.model_copy(update={"data": _data(task.data, old, new)}) for name, task in recipe.tasks.items()}
+    tasks = {name: _task(task, old, new) for name, task in recipe.tasks.items()}
     data = {name: _data(spec, old, new) for name, spec in recipe.data.items()}
     modules = {name: _module(module, old, new) for name, module in recipe.modules.items()}
     return recipe.model_copy(update={"tasks": tasks, "data": data, "modules": modules})
+
+
+def _task(task: TaskBase, old: Path, new: Path) -> TaskBase:
+    task = task.model_copy(update={"data": _data(task.data, old, new)})
+    if task.teacher is None:
+        return task
+    folders = [_moved(folder, old, new) for folder in task.teacher.folders]
+    told = folders[0] if isinstance(task.teacher.from_, str) else folders
+    return task.model_copy(update={"teacher": task.teacher.model_copy(update={"from_": told})})
 
 
 def _data(spec: DataSpec, old: Path, new: Path) -> DataSpec:

@@ -16,6 +16,7 @@ from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Step
 from manyheads.nn.losses import is_missing, without
 from manyheads.registry import Registry
+from manyheads.task.teaching import Comparable, Teaching
 from manyheads.text.tags import Span
 from manyheads.types import Passage, part_rows
 
@@ -109,13 +110,15 @@ TASKS: Registry[Callable[..., TaskType]] = Registry("task")
 class Task:
     """A name, a path through the pool, and what the end of the path means.
 
-    path      steps, or names of modules that each read the one before
-    type      loss, predictions and scores; see `manyheads.task`
-    weight    static weight of the loss; 0 leaves what only this task uses unmoved
-    metric    the score that chooses checkpoints; default: the type's
-    metrics   further scores to report
-    loss      replaces the type's loss: a callable (scores, target) -> the mean over the items it is given
-    patience  evaluations without a better metric after which the task leaves the mixture
+    path         steps, or names of modules that each read the one before
+    type         loss, predictions and scores; see `manyheads.task`
+    weight       static weight of the loss; 0 leaves what only this task uses unmoved
+    metric       the score that chooses checkpoints; default: the type's
+    metrics      further scores to report
+    loss         replaces the type's loss: a callable (scores, target) -> the mean over the items it is given
+    patience     evaluations without a better metric after which the task leaves the mixture
+    teaching     how it learns from a teacher's scores, in batches that have some
+    consistency  what two answers to a row, with two draws of dropout, cost in training for being apart; 0: rows go once
     """
 
     name: str
@@ -126,6 +129,8 @@ class Task:
     metrics: Sequence[str] = ()
     loss: LossFunction | None = None
     patience: int | None = None
+    teaching: Teaching | None = None
+    consistency: float = 0.0
 
     def __post_init__(self) -> None:
         place = f"tasks.{self.name}"
@@ -137,6 +142,10 @@ class Task:
             raise RecipeError(Problem("a path is a list of steps", f"{place}.path", self.path))
         if not 0 <= self.weight < math.inf:
             raise RecipeError(Problem("a weight is a finite number from 0 on", f"{place}.weight", str(self.weight)))
+        if not 0 <= self.consistency < math.inf:
+            rule = "consistency is a finite number from 0 on"
+            raise RecipeError(Problem(rule, f"{place}.consistency", str(self.consistency)))
+        self._check_comparable(place)
         steps = tuple(Step(s) if isinstance(s, str) else s for s in self.path)
         object.__setattr__(self, "path", steps)
         object.__setattr__(self, "metric", self.metric or self.type.metric)
@@ -144,6 +153,16 @@ class Task:
     @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(s for s in self.path if isinstance(s, Step))
+
+    def _check_comparable(self, place: str) -> None:
+        """RecipeError where answers of the type would have to be compared, and it does not know how."""
+        if isinstance(self.type, Comparable):
+            return
+        for key, given in (("teacher", self.teaching is not None), ("consistency", self.consistency > 0)):
+            if given:
+                rule = f"the task type {type(self.type).__name__} cannot compare two answers"
+                remedy = "give it the methods of `manyheads.task.teaching.Comparable`"
+                raise RecipeError(Problem(rule, f"{place}.{key}", remedy=remedy))
 
     def scores(self) -> tuple[str, ...]:
         """All metrics to report, the choosing one first."""

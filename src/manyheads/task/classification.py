@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import RecipeError
+from manyheads.nn.divergence import Divergence, mean_of, of_labels
 from manyheads.nn.losses import cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
@@ -47,6 +48,12 @@ class Classification:
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         of_classes = None if self.class_weights is None else self.class_weights.to(scores)
         return cross_entropy(scores, target, of_classes, self.label_smoothing, weights, self.focal)
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        return measure(of_labels(first, temperature), of_labels(second, temperature))
+
+    def blend(self, scores: Tensor) -> Tensor:
+        return mean_of(of_labels(scores))
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

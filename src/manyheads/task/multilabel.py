@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
+from manyheads.nn.divergence import Divergence, mean_of, of_flags
 from manyheads.nn.losses import binary_cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
@@ -49,6 +50,13 @@ class Multilabel:
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         return binary_cross_entropy(scores, target, weights, gamma=self.focal)
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        return measure(of_flags(first, temperature), of_flags(second, temperature)).mean(-1)
+
+    def blend(self, scores: Tensor) -> Tensor:
+        there, absent = mean_of(of_flags(scores)).unbind(-1)
+        return there - absent
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

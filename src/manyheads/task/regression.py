@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from manyheads.nn.divergence import Divergence
 from manyheads.nn.losses import is_missing, squared_error
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
@@ -25,6 +26,12 @@ class Regression:
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         return squared_error(scores, target, weights)
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        return (first.reshape(-1) - second.reshape(-1)).square() / temperature**2  # as a score is by its temperature
+
+    def blend(self, scores: Tensor) -> Tensor:
+        return self._clip(scores.float()).mean(0)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

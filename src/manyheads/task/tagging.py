@@ -10,6 +10,7 @@ from torch import Tensor
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.crf import Lattice, Moves, log_likelihood, viterbi
+from manyheads.nn.divergence import Divergence, mean_of, of_labels
 from manyheads.nn.losses import cross_entropy
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 from manyheads.text.tags import Scheme, Span, legal_moves, spans
@@ -52,6 +53,12 @@ class Tagging:
             return cross_entropy(scores, target, weights=weights, gamma=self.focal)
         losses = -log_likelihood(scores, target, self._moves)
         return (losses if weights is None else losses * weights).sum()
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        return measure(of_labels(first, temperature), of_labels(second, temperature))
+
+    def blend(self, scores: Tensor) -> Tensor:
+        return mean_of(of_labels(scores))
 
     def judge(self, scores: Tensor | Lattice, target: Tensor) -> Judged:
         found = self._best(_narrow(scores, target.shape[1]))

@@ -124,7 +124,7 @@ def _heads(model: Model, dataset: Dataset, remap: Mapping[str, str | None]) -> d
 def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: Engine, step: int) -> list[Record]:
     scores = {label: _score(model, task) for label, task in heads.items()}
     losses = torch.zeros(len(heads), 2, dtype=torch.float64)
-    for rows in _batches(np.asarray(dataset.lengths)[engine.rank :: engine.world]):
+    for rows in by_length(np.asarray(dataset.lengths)[engine.rank :: engine.world]):
         mine = rows * engine.world + engine.rank
         batch = dataset.batch(mine).to(engine.device)
         with engine.autocast():  # losses too: it computes them in full precision
@@ -165,7 +165,7 @@ def _score(model: Model, name: str) -> Score:
     return Score(task.scores(), task.type.labels, task.type.scheme)
 
 
-def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
+def by_length(lengths: np.ndarray) -> Iterator[np.ndarray]:
     """All rows once, longest first, in batches of at most 8192 padded pieces; rows keep one order among equals."""
     order = np.argsort(-lengths, kind="stable")
     start = 0

@@ -1,11 +1,11 @@
 """What a run tells on its way. Its reader prints, plots or ignores; nothing else of a run is a callback.
 
-Started, then Progress a step with Evaluated, Saved, NotSaved and Retired between, then Finished.
+Started, Answered for each teacher, then Progress a step with Evaluated, Saved, NotSaved and Retired between, then Finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -25,6 +25,15 @@ class Started:
     assembly: Assembly
     warnings: Sequence[str] = ()
     complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A teacher has answered the training rows: so many `rows` of each data set, for `tasks`."""
+
+    folder: Path
+    tasks: Sequence[str]
+    rows: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +96,4 @@ class Finished:
     why: str
 
 
-Event: TypeAlias = Started | Progress | Evaluated | Dropped | Saved | NotSaved | Retired | Finished
+Event: TypeAlias = Started | Answered | Progress | Evaluated | Dropped | Saved | NotSaved | Retired | Finished

@@ -29,6 +29,7 @@ from manyheads.train.layout import balancer_of, trunk_of
 from manyheads.train.optim import rates_of, set_rate
 from manyheads.train.schedule import factor
 from manyheads.train.state import Progress, State
+from manyheads.train.taught import Taught
 from manyheads.types import Batch
 
 _SHOWN = 16  # rows that a message names
@@ -243,6 +244,8 @@ def clip(parameters: Sequence[Parameter], norm: Tensor, limit: float | None, val
 
 def _told(data: Dataset, rows: Sequence[int]) -> str:
     """Where rows stand: file and line, or their numbers in the data set."""
+    if isinstance(data, Taught):
+        return _told(data.data, rows)
     if isinstance(data, TextDataset):
         return ", ".join(str(data.place(row)) for row in rows)
     return f"{data.name} rows {list(rows)}"

@@ -24,6 +24,31 @@ class StepSpec(Strict):
     """Name of the result; default: the module's name."""
 
 
+class TeacherSpec(Strict):
+    """A trained model, or several, whose answers to the training rows the task learns beside its labels."""
+
+    from_: str | Annotated[list[str], Field(min_length=1)] = Field(alias="from")
+    """Folder of an artefact, relative to the recipe; of several the mean answer (of probabilities, of numbers)."""
+    task: str | None = None
+    """Name that the task has there; default: the same."""
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the teacher in the loss; the labels have the rest. A row without a label has the teacher's part alone."""
+    temperature: float | None = Field(default=None, gt=0, le=1000)
+    """Both answers are softened by it before they are compared, and the loss is multiplied by its square; default: 2.
+
+    Squared differences, those of numbers too, have none.
+    """
+    loss: Literal["kl", "symmetric_kl", "js", "hellinger", "mse"] | None = None
+    """What is compared; default: `kl` (teacher to student), of numbers `mse`, their only one.
+
+    `js`: Jensen-Shannon. `mse`: squared differences of scores, each less their mean.
+    """
+
+    @property
+    def folders(self) -> list[str]:
+        return [self.from_] if isinstance(self.from_, str) else self.from_
+
+
 class TaskBase(Strict):
     """What all tasks have."""
 
@@ -45,6 +70,13 @@ class TaskBase(Strict):
     """How states become one vector a row, when the path ends in states and the head reads vectors; as `how` of a `pool`."""
     patience: int | None = Field(default=None, ge=1)
     """Leave the mixture after this many evaluations without a better `metric`; a shared data set leaves with its last task."""
+    teacher: TeacherSpec | None = None
+    """A trained model whose answers it learns beside its labels (distillation)."""
+    consistency: float = Field(default=0.0, ge=0)
+    """Above 0 each row is answered twice in training, with two draws of dropout (R-Drop).
+
+    The loss is the mean of both losses, and this times half the symmetric divergence of the two answers.
+    """
     use_defaults: bool = True
     """False: `defaults` does not apply to this task."""
 

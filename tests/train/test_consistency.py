@@ -1,0 +1,186 @@
+"""Rows that are answered twice: the loss against two passes written out, and no dropout against the plain loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from manyheads.config.spec.balance import BalanceSpec
+from manyheads.config.spec.mixture import MixtureSpec
+from manyheads.config.spec.training import TrainingSpec
+from manyheads.data.stream import Position, Stream
+from manyheads.data.tensors import TensorDataset
+from manyheads.model import Model
+from manyheads.task.base import Task, TaskType
+from manyheads.task.classification import Classification
+from manyheads.task.multilabel import Multilabel
+from manyheads.task.regression import Regression
+from manyheads.task.tagging import Tagging
+from manyheads.task.teaching import disagreement
+from manyheads.train.engine import Engine
+from manyheads.train.loop import train
+from manyheads.train.optim import make_optimizer
+from manyheads.train.state import Progress, State
+from manyheads.types import IGNORE
+
+NAN = float("nan")
+TYPES: dict[str, tuple[TaskType, Tensor]] = {
+    "classification": (Classification(["x", "y", "z"]), torch.tensor([0, 1, IGNORE, 2])),
+    "multilabel": (Multilabel(["x", "y"]), torch.tensor([[1.0, 0], [0, 0], [NAN, NAN], [NAN, 1]])),
+    "regression": (Regression(), torch.tensor([1.5, -2, NAN, 0])),
+    "tagging": (Tagging(["O", "B-x"]), torch.tensor([[0, 1, 0], [1, IGNORE, IGNORE], [IGNORE] * 3, [0, 0, IGNORE]])),
+}
+NAMES = pytest.mark.parametrize("name", list(TYPES))
+
+
+class Trunk(nn.Module):
+    """Counts the rows of each of its passes; its noise is drawn row by row."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(dropout))
+        self.passes: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes.append(len(x))
+        found: Tensor = self.layers(x)
+        return found
+
+
+def model_of(kind: TaskType, consistency: float, dropout: float = 0.0, other: float = 0.0) -> Model:
+    """Two tasks, of which the second is regression."""
+    torch.manual_seed(5)
+    modules = {"trunk": Trunk(dropout), "a": nn.Linear(8, kind.outputs), "b": nn.Linear(8, 1)}
+    tasks = [Task("a", ["trunk", "a"], kind, consistency=consistency)]
+    return Model(modules, [*tasks, Task("b", ["trunk", "b"], Regression(), consistency=other)])
+
+
+def rows_of(name: str, weights: Any = None) -> list[TensorDataset]:
+    draw, target = torch.Generator().manual_seed(1), TYPES[name][1]
+    x = torch.randn(*((4, 3, 4) if name == "tagging" else (4, 4)), generator=draw)
+    first = TensorDataset({"x": x}, {"a": target}, "one", weights=None if weights is None else {"a": weights})
+    y = torch.randn(*((3, 3, 4) if name == "tagging" else (3, 4)), generator=draw)
+    second = {"b": torch.randn(3, *x.shape[1:-1], generator=draw)}
+    return [first, TensorDataset({"x": y}, second, "two")]
+
+
+def passes(model: Model) -> list[int]:
+    trunk = model.pool["trunk"]
+    assert isinstance(trunk, Trunk)
+    found, trunk.passes = trunk.passes, []
+    return found
+
+
+@NAMES
+def test_the_loss_is_that_of_two_passes_written_out(name: str) -> None:
+    """Dropout draws for a pass of 8 rows; its two halves are the two answers."""
+    kind, target = TYPES[name]
+    data = rows_of(name, weights=[1.0, 2, 1, 0.5])[0]
+    model, batch, weights = model_of(kind, 0.7, dropout=0.5), data.batch(range(4)), torch.tensor([1.0, 2, 1, 0.5])
+    torch.manual_seed(3)
+    found = model.losses([batch])["a"]
+    assert passes(model) == [8]
+    torch.manual_seed(3)
+    x = batch.fields["x"]
+    first, second = model.pool["a"](model.pool["trunk"](torch.cat([x, x]))).split(4)
+    plain = model_of(kind, 0).tasks["a"]
+    losses = [plain.loss_sum(scores, target, weights) for scores in (first, second)]
+    apart = disagreement(kind, first, second, target, None, weights)  # type: ignore[arg-type]  # all four are Comparable
+    assert not torch.equal(first, second)
+    assert_close(found, (losses[0] + losses[1]) / 2 + 0.7 * apart)
+
+
+def test_only_rows_of_tasks_with_consistency_go_twice_and_in_the_same_pass() -> None:
+    one, two = rows_of("classification")
+    model = model_of(TYPES["classification"][0], 1.0, dropout=0.5)
+    model.losses([one.batch(range(4)), two.batch(range(3))])
+    assert passes(model) == [4 + 4 + 3]
+    model.losses([two.batch(range(3))])
+    assert passes(model) == [3]
+    model.eval().losses([one.batch(range(4))])
+    assert passes(model) == [4]
+
+
+def test_a_task_beside_another_on_the_same_rows_is_as_it_is_by_itself() -> None:
+    x, targets = torch.randn(4, 4, generator=torch.Generator().manual_seed(1)), {"a": [0, 1, 2, 0], "b": [1.0, 2, 3, None]}
+    batch = TensorDataset({"x": x}, targets, "d").batch(range(4))
+    model = model_of(TYPES["classification"][0], 1.0, dropout=0.5)
+    torch.manual_seed(3)
+    both = model.losses([batch])
+    torch.manual_seed(3)
+    scores = model.pool["b"](model.pool["trunk"](torch.cat([x, x]))[:4])
+    assert_close(both["b"], model.tasks["b"].loss_sum(scores, batch.targets["b"]))
+
+
+@NAMES
+def test_dropout_makes_two_answers_differ_and_consistency_costs_that(name: str) -> None:
+    losses = []
+    for consistency in (1e-9, 1.0, 4.0):
+        model = model_of(TYPES[name][0], consistency, dropout=0.5)
+        torch.manual_seed(3)
+        losses.append(model.losses([rows_of(name)[0].batch(range(4))])["a"].item())
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[0] == pytest.approx(4 * (losses[1] - losses[0]), rel=1e-3)
+
+
+def walk(model: Model, data: list[TensorDataset], balance: dict[str, Any], **values: Any) -> list[Progress]:
+    usual = {"epochs": 2, "batch": {"rows": 2}, "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0}, "device": "cpu"}
+    spec = TrainingSpec.model_validate({**usual, "schedule": {"name": "constant"}, **values})
+    mixture = MixtureSpec.model_validate({"tasks_per_step": 2})
+    stream = Stream({d.name: d.lengths for d in data}, mixture, spec.batch, 9)
+    state, optimizer = State(Position.start([d.name for d in data])), make_optimizer(model, spec.optimizer)
+    more: dict[str, Any] = {"state": state, "engine": Engine(spec), "seed": 9, "balance": BalanceSpec.model_validate(balance)}
+    return list(train(model, {d.name: d for d in data}, stream, optimizer, spec, **more))
+
+
+def same(one: Model, two: Model, within: float = 1e-6) -> None:
+    for name, value in one.state_dict().items():
+        assert_close(two.state_dict()[name], value, atol=within, rtol=0)
+
+
+BALANCES: dict[str, dict[str, Any]] = {
+    "sum": {},
+    "rows": {"aggregation": {"type": "upgrad"}},
+    "trunk": {"aggregation": {"type": "upgrad", "level": "trunk"}},
+    "gradnorm": {"weighting": {"type": "gradnorm"}},
+    "looks": {"cosines_every": 1},
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("balance", list(BALANCES.values()), ids=list(BALANCES))
+@NAMES
+def test_without_dropout_it_is_the_plain_loss(name: str, balance: dict[str, Any], accumulate: int) -> None:
+    plain, doubled = (model_of(TYPES[name][0], alpha, other=alpha) for alpha in (0.0, 2.0))
+    one, two = (walk(model, rows_of(name), balance, accumulate=accumulate) for model in (plain, doubled))
+    assert [p.items for p in one] == [p.items for p in two]
+    for first, second in zip(one, two, strict=True):
+        assert first.losses == pytest.approx(second.losses, abs=1e-6)
+    same(plain, doubled, within=1e-5)
+
+
+@pytest.mark.parametrize("balance", [BALANCES["sum"], BALANCES["rows"]], ids=["sum", "rows"])
+def test_a_run_repeats_itself_bit_for_bit(balance: dict[str, Any]) -> None:
+    runs = [model_of(TYPES["classification"][0], 1.0, dropout=0.5) for _ in range(2)]
+    first, second = (walk(model, rows_of("classification"), balance) for model in runs)
+    assert [p.losses for p in first] == [p.losses for p in second]
+    same(*runs, within=0)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_shares_of_several_processes_add_up(world: int) -> None:
+    """Rows of a process are doubled within it; without dropout the sum is that of one process."""
+    data = rows_of("tagging")[0]
+    model, whole = (model_of(TYPES["tagging"][0], 2.0) for _ in range(2))
+    whole.losses([data.batch(range(4))])["a"].backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    for rank in range(world):
+        model.losses([data.batch(np.arange(4)[rank::world])])["a"].backward()  # type: ignore[no-untyped-call]  # as above
+    for one, two in zip(model.parameters(), whole.parameters(), strict=True):
+        assert (one.grad is None) == (two.grad is None)
+        if one.grad is not None and two.grad is not None:
+            assert_close(one.grad, two.grad)
