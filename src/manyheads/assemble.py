@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +12,7 @@ from manyheads.config.check_mixture import settled
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.modules import (
-    AdapterModule,
-    FeedForwardModule,
-    LayerModule,
     LoadSpec,
-    OwnModule,
-    PoolModule,
-    PretrainedModule,
-    ScalarMixModule,
 )
 from manyheads.config.spec.tasks import (
     PER_LABEL,
@@ -39,17 +32,14 @@ from manyheads.data.inner_targets import NO_ANSWER
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
-from manyheads.encoders import find_encoder
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
 from manyheads.metrics import Accepted, unfit
-from manyheads.model import Model, ports_of
-from manyheads.nn.build import build_module
-from manyheads.nn.lora import require_peft
-from manyheads.nn.trunk import measure_encoder, resolve_lora
+from manyheads.model import Model
+from manyheads.modules import Modules, pool_plan
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import Port
-from manyheads.prepare import Prepared, Source, encoded, hashes, origin, prepare, sources
+from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.task.teaching import Teaching
 from manyheads.teachers import Teacher, find_teachers
@@ -126,7 +116,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     """
     recipe, base = loaded.recipe, loaded.path.parent if loaded.path else Path()
     with loaded.placed():
-        pool = _Pool(recipe, base)
+        pool = Modules(recipe, base)
         pool.require_packages()
         found = _prepare(recipe, base)
         blueprint = _blueprint(recipe, pool, found)
@@ -169,14 +159,14 @@ def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict
     return {name: splits[split] for name, splits in by_name.items() if split in splits}
 
 
-def _encode(prepared: Prepared, pool: _Pool, cache: Cache | None) -> dict[str, TextDataset]:
+def _encode(prepared: Prepared, pool: Modules, cache: Cache | None) -> dict[str, TextDataset]:
     trunk = pool.trunk(prepared.source)
     plan = pool.plans[trunk]
     tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", trunk)].options["source"])
     return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache).items()}
 
 
-def _blueprint(recipe: Recipe, pool: _Pool, found: Sequence[Prepared]) -> Blueprint:
+def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blueprint:
     """All tasks; RecipeError with the problems of all of them."""
     tasks: dict[str, TaskPlan] = {}
     errors: list[RecipeError] = []
@@ -198,7 +188,7 @@ def _blueprint(recipe: Recipe, pool: _Pool, found: Sequence[Prepared]) -> Bluepr
     return Blueprint({name: plan for name, plan in pool.plans.items() if name in used}, ordered)
 
 
-def _task(name: str, task: TaskBase, prepared: Prepared, pool: _Pool) -> TaskPlan:
+def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskPlan:
     """The task with its head at the end of its path, a pool before it where the head reads vectors."""
     options = _options(task, prepared, name)
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
@@ -250,17 +240,13 @@ def _unknown_labels(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     return [Problem(rule, f"tasks.{name}.{key}.{label}", label, nearest(label, made.labels)) for key, label in unknown]
 
 
-def _pool(name: str, task: TaskBase, port: Port, pool: _Pool) -> str:
+def _pool(name: str, task: TaskBase, port: Port, pool: Modules) -> str:
     """The pool before the head: one for all tasks that pool alike, but the task's own where it has weights."""
-    plan = _pool_plan(task.pool, port.width)
+    plan = pool_plan(task.pool, port.width)
     return pool.add(f"{name if plan.type == 'attention_pool' else task.pool}_pool", plan)
 
 
-def _pool_plan(how: str, width: int | None) -> ModulePlan:
-    return ModulePlan("attention_pool", {"width": width}) if how == "attention" else ModulePlan("pool", {"how": how})
-
-
-def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: _Pool) -> str:
+def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: Modules) -> str:
     if port.kind != made.wants or port.width is None:
         rule = f"the head of a {task.type} task reads {made.wants}, but the path gives {port}"  # type: ignore[attr-defined]
         raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
@@ -318,125 +304,3 @@ def _class_weights(
                 counts[i] += weight * share
         return [sum(counts) / (len(labels) * (count or 1)) for count in counts]
     return [task.class_weights.get(label, 1.0) for label in labels]
-
-
-class _Pool:
-    """Modules of the recipe, planned as paths reach them, since some take their width from what comes before."""
-
-    def __init__(self, recipe: Recipe, base: Path) -> None:
-        self.recipe, self.base = recipe, base
-        self.plans: dict[str, ModulePlan] = {}
-        self.gives: dict[str, Port] = {}
-        self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
-
-    def require_packages(self) -> None:
-        """MissingExtraError for the first module that needs a package which is not installed."""
-        for name, spec in self.recipe.modules.items():
-            if isinstance(spec, AdapterModule) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
-                require_peft(f"modules.{name}.{'type' if isinstance(spec, AdapterModule) else 'lora'}")
-
-    def add(self, name: str, plan: ModulePlan) -> str:
-        """A module that assembling brings; the same one may be added again."""
-        if name in self.recipe.modules or self.plans.setdefault(name, plan) != plan:
-            other = "by the recipe" if name in self.recipe.modules else "for a " + self.plans[name].type
-            rule = f"the module name {name!r} is wanted twice: {other} and for {plan.type} {dict(plan.options)}"
-            raise WiringError(Problem(rule, f"modules.{name}", name, remedy="give the recipe's module another name"))
-        return name
-
-    def trunk(self, source: Source) -> str:
-        """The module that reads a data set: the first step of all its tasks, one encoder with or without adapters."""
-        first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
-        specs = {name: self.recipe.modules[name] for name in first}
-        encoders = {spec.of if isinstance(spec, AdapterModule) else name for name, spec in specs.items()}
-        if len(encoders) == 1 and all(isinstance(spec, PretrainedModule | AdapterModule) for spec in specs.values()):
-            return next(iter(sorted(first)))
-        rule = (
-            f"the tasks of data set {source.name!r} must begin with one pretrained module, found {sorted(first) or 'no path'}"
-        )
-        raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
-
-    def follow(self, task: str, steps: Sequence[Step]) -> Port:
-        """Plan every module on a path; what the last one gives."""
-        last = begin = ("", Port("tokens"))  # a module and what it gives
-        results: dict[str, tuple[str, Port]] = {}
-        for step in steps:
-            source, before = results.get(step.inputs[0], begin) if step.inputs else last
-            last = results[step.result] = (step.module, self._plan(step.module, source, before, task))
-        return last[1]
-
-    def _plan(self, name: str, source: str, before: Port, task: str) -> Port:
-        spec = self.recipe.modules[name]
-        if name in self.gives and not isinstance(spec, PoolModule | LayerModule | ScalarMixModule):
-            return self.gives[name]
-        match spec:
-            case PretrainedModule():
-                self._plan_encoder(name, spec)
-            case AdapterModule():
-                self._plan(spec.of, source, before, task)
-                base = self.plans[spec.of].options
-                self.plans[spec.of] = ModulePlan("pretrained", {**base, "freeze": True})
-                options = {"of": spec.of, "max_length": base["max_length"], "freeze": spec.freeze}
-                options["lora"] = resolve_lora(base["source"], spec.settings(), f"modules.{name}")
-                self._put(name, ModulePlan("adapter", options), self.gives[spec.of])
-                self.layers[name] = self.layers[spec.of]
-            case PoolModule():
-                if spec.how == "attention" and before.width is None:
-                    rule = f"module {name!r} reads states of a known width, but its input gives {before}"
-                    raise WiringError(Problem(rule, f"tasks.{task}.path"))
-                self._put(name, _pool_plan(spec.how, before.width), Port("vector", before.width))
-            case LayerModule():
-                self._read_layers(source, {f"modules.{name}.index": spec.index})
-                self._put(name, ModulePlan("layer", {"index": spec.index}), before)
-            case ScalarMixModule():
-                layers = list(range(self.layers[source])) if spec.layers is None else spec.layers
-                self._read_layers(source, {f"modules.{name}.layers.{i}": layer for i, layer in enumerate(layers)})
-                plan = ModulePlan("scalar_mix", {"layers": layers, "norm": spec.norm})
-                if self.plans.get(name, plan) != plan:
-                    rule = f"module {name!r} mixes all layers of encoders that have different numbers of them"
-                    raise WiringError(Problem(rule, f"modules.{name}", remedy="give it `layers`, or each encoder its own"))
-                self._put(name, plan, before)
-            case FeedForwardModule():
-                if before.kind not in ("states", "vector") or before.width is None:
-                    rule = f"module {name!r} reads states or vectors, but its input gives {before}"
-                    raise WiringError(Problem(rule, f"tasks.{task}.path"))
-                options = {"kind": before.kind, "width_in": before.width, "width": spec.width}
-                options |= {"activation": spec.activation, "dropout": spec.dropout}
-                self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
-            case OwnModule():
-                ports = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed))
-                gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
-                self._put(name, ModulePlan(spec.type, spec.options), gives)
-        return self.gives[name]
-
-    def _plan_encoder(self, name: str, spec: PretrainedModule) -> None:
-        found = find_encoder(spec.name, self.base, spec.revision)
-        size = measure_encoder(found)
-        options: dict[str, Any] = {"source": str(found), "max_length": min(spec.max_length, size.longest)}
-        options |= {"freeze": spec.freeze, "dropout": spec.dropout}
-        if spec.lora is not None:
-            options["lora"] = resolve_lora(found, spec.lora.settings(), f"modules.{name}.lora")
-        self._put(name, ModulePlan("pretrained", options), Port("states", size.width))
-        self.layers[name] = size.layers + 1
-
-    def _read_layers(self, encoder: str, wanted: Mapping[str, int]) -> None:
-        """Let an encoder give all its layers; `wanted` has the numbers of those that are read, each under its place.
-
-        WiringError for numbers that no layer has, or that come twice.
-        """
-        plan, count = self.plans[encoder], self.layers[encoder]
-        self.plans[encoder] = replace(plan, options={**plan.options, "layers": True})
-        wrong: list[Problem] = []
-        seen: set[int] = set()
-        for place, layer in wanted.items():
-            if not -count <= layer < count:
-                rule = f"the layers of {encoder!r} are 0 (embeddings) to {count - 1}, or -{count} to -1 from above"
-                wrong.append(Problem(rule, place, str(layer), str(min(max(layer, -count), count - 1))))
-            elif layer % count in seen:
-                wrong.append(Problem("the layer is named twice", place, str(layer)))
-            else:
-                seen.add(layer % count)
-        if wrong:
-            raise WiringError(*wrong)
-
-    def _put(self, name: str, plan: ModulePlan, gives: Port) -> None:
-        self.plans[name], self.gives[name] = plan, gives

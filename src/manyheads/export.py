@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, PretrainedConfig, PreTrainedModel
@@ -171,9 +172,12 @@ def _notes(task: Task) -> list[str]:
             f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None
         )
         notes.append(f"numbers are not clipped; manyheads answers {bounds}")
-    threshold = getattr(task.type, "threshold", 0.5)
-    if threshold != 0.5:
-        notes.append(f"labels are given from probability {threshold:g} on; plain pipelines have to be told")
+    thresholds = sorted({float(t) for t in np.atleast_1d(getattr(task.type, "threshold", 0.5))})
+    if thresholds != [0.5]:
+        told = " or ".join(f"{threshold:g}" for threshold in thresholds)
+        notes.append(f"labels are given from probability {told} on; plain pipelines have to be told")
+    if top := getattr(task.type, "top", None):
+        notes.append(f"the {top} most probable labels are given; plain pipelines have to be told")
     return notes
 
 

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_loader
+from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -96,7 +96,7 @@ def _imported(path: Path, code: bytes) -> dict[str, tuple[str, ...]]:
     module = _module(path)
     with recorded() as added:
         try:
-            exec(compile(code, str(path), "exec"), module.__dict__)  # noqa: S102  # the user's own file, named by the user
+            _Loader(path, code).exec_module(module)
         except (Exception, SystemExit) as error:
             sys.modules.pop(module.__name__, None)
             for registry, name in added:
@@ -113,12 +113,23 @@ def _imported(path: Path, code: bytes) -> dict[str, tuple[str, ...]]:
 def _module(path: Path) -> ModuleType:
     """An empty module that pickle and dataclasses can find under its name."""
     name = f"manyheads_plugin_{path.stem}"
-    spec = spec_from_loader(name, loader=None, origin=str(path))
-    assert spec is not None  # a name is all that it takes
-    module = module_from_spec(spec)
+    module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
     return module
+
+
+class _Loader(SourceLoader):
+    """Runs the bytes that were read, and nothing that a cache beside the file may hold."""
+
+    def __init__(self, path: Path, code: bytes) -> None:
+        self._path, self._code = path, code
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._path)
+
+    def get_data(self, path: str) -> bytes:
+        return self._code
 
 
 def _failures(error: BaseException, path: Path) -> list[Problem]:
