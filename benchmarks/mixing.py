@@ -17,14 +17,12 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from benchmarks.runs import results, run_jobs, spread
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")).absolute()
 TASKS = ("rte", "cola", "mrpc", "stsb", "copa", "wnut")
@@ -150,59 +148,14 @@ def runs(tuned: str | None) -> Iterator[tuple[str, str, dict[str, Any], dict[str
             yield "tuned", name, {}, {}, weights
 
 
-def one(line: str) -> None:
-    """In a process of its own: train, and print the scores and the processor time of a step."""
-    from manyheads.api import recipe_from
-    from manyheads.cli.training import keep_memory
-    from manyheads.run import run
-    from manyheads.train.events import Evaluated
-    from manyheads.train.state import Progress
-
-    keep_memory()
-    job = json.loads(line)
-    times, scores, rows = [], {}, {}
-    for event in run(recipe_from(job["recipe"])):
-        if isinstance(event, Progress):
-            times.append(time.process_time())  # one thread: what else runs does not count
-            for name, count in event.rows.items():
-                rows[name] = rows.get(name, 0) + count
-        elif isinstance(event, Evaluated):
-            scores = {r.key: r.value for r in event.records if r.split == "dev"}  # the last one counts, after the last step
-    steps = [b - a for a, b in pairwise(times)]
-    found = {"steps": len(times), "seconds": sum(steps), "step": statistics.median(steps), "rows": rows, "scores": scores}
-    print(json.dumps({**{k: job[k] for k in ("group", "name", "seed")}, **found}))
-
-
-def launch(folder: Path, job: dict[str, Any]) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "benchmarks.mixing", "one", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        print(f"{job['name']} (seed {job['seed']}) failed: {done.stderr.strip().splitlines()[-1:]}", flush=True)
-        return
-    with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
-        file.write(done.stdout.splitlines()[-1] + "\n")
-    print(f"{job['group']}: {job['name']} (seed {job['seed']})", flush=True)
-
-
-def results(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "results.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
 def run_all(folder: Path) -> None:
     prepare(folder)
     for seed in SEEDS:
-        jobs = []
-        done = {(r["group"], r["name"], r["seed"]) for r in results(folder)}
-        for group, name, mixture, balance, weights in runs(None if seed == SEEDS[0] else best_table(folder)):
-            if (group, name, seed) not in done:
-                made = recipe(folder.absolute(), mixture, balance, weights, seed)
-                place = f"{group}-{name}-{seed}".replace(" ", "-").replace(":", "").replace(",", "")
-                made["output"] = str(folder.absolute() / "out" / place)
-                jobs.append({"group": group, "name": name, "seed": seed, "recipe": made})
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda job: launch(folder, job), jobs))
+        jobs = [
+            {"group": group, "name": name, "seed": seed, "recipe": recipe(folder.absolute(), mixture, balance, weights, seed)}
+            for group, name, mixture, balance, weights in runs(None if seed == SEEDS[0] else best_table(folder))
+        ]
+        run_jobs(folder, jobs)
 
 
 def best_table(folder: Path) -> str | None:
@@ -240,23 +193,15 @@ def table(folder: Path) -> str:
         if group != last:
             lines.append(f"| **{group}** |" + " |" * (len(TASKS) + 2))
             last = group
-        cells = [_spread([score(r, t) for r in rs]) for t in TASKS]
+        cells = [spread([score(r, t) for r in rs]) for t in TASKS]
         cost = statistics.median(r["step"] for r in rs) / plain
-        lines.append(f"| {name} | {' | '.join(cells)} | {_spread([mean_score(r) for r in rs])} | {cost:.2f} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {spread([mean_score(r) for r in rs])} | {cost:.2f} |")
     return "\n".join(lines)
-
-
-def _spread(values: list[float]) -> str:
-    """The mean of the seeds, and half of what lies between them."""
-    half = (max(values) - min(values)) / 2
-    return f"{statistics.mean(values):.3f} ± {half:.3f}" if len(values) > 1 else f"{values[0]:.3f}"
 
 
 if __name__ == "__main__":
     action, *rest = sys.argv[1:] or ["run"]
-    if action == "one":
-        one(rest[0])
-    elif action == "table":
+    if action == "table":
         print(table(Path(rest[0] if rest else "runs/mixing")))
     else:
         run_all(Path(rest[0] if rest else "runs/mixing"))
