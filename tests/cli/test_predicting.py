@@ -41,6 +41,13 @@ def test_typed_texts_are_shown_to_be_read(command: Command, run_folder: Path) ->
     assert lines[3] == "bad"
 
 
+def test_a_typed_text_that_is_too_long_is_answered_and_told(command: Command, run_folder: Path) -> None:
+    code, out, err = command("predict", run_folder, "good " * 40)
+    assert (code, err) == (0, "warning: the text is longer than the encoder reads; 10 pieces at its end are not read\n")
+    assert "mood: " in out
+    assert command("predict", run_folder, "good")[2] == ""
+
+
 def test_typed_texts_as_json(command: Command, run_folder: Path) -> None:
     code, out, _ = command("predict", run_folder, "--json", "the good film")
     [answer] = answers(out)

@@ -12,9 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from manyheads.cli.console import note, out, print_json, printable
+from manyheads.cli.console import note, out, print_json, printable, warn
 from manyheads.cli.streams import unread
-from manyheads.errors import DataError, Problem, RecipeError
+from manyheads.data.labels import kind_of
+from manyheads.errors import DataError, Problem, RecipeError, listed
 from manyheads.predict import Answer, Input, Predictor
 
 
@@ -143,7 +144,25 @@ def _parsed(line: str, place: str) -> _Line:
         case {"words": list(words)} if all(isinstance(w, str) for w in words):
             return _Line(words, place, _repeated(data, place))
     wanted = "text, with text and pair, with a list of words, with question and context, or with text and two or more choices"
-    raise DataError(Problem(f"an object with {wanted} is wanted", place, line))
+    raise DataError(Problem(f"an object with {wanted} is wanted{_amiss(data)}", place, line))
+
+
+def _amiss(data: Any) -> str:
+    """What keeps an object from being an input, where it has one of the keys."""
+    if not isinstance(data, dict):
+        return f", and this is {kind_of(data)}"
+    for key in ("text", "pair", "question", "context"):
+        if key in data and not isinstance(data[key], str):
+            return f"; `{key}` is {kind_of(data[key])}"
+    for one, other in (("question", "context"), ("context", "question"), ("pair", "text"), ("choices", "text")):
+        if one in data and other not in data:
+            return f"; `{one}` is there without `{other}`"
+    if isinstance(choices := data.get("choices"), list) and len(choices) < 2:
+        return "; `choices` has one choice" if choices else "; `choices` is empty"
+    for key in ("choices", "words"):
+        if key in data:
+            return f"; `{key}` is not a list of texts"
+    return f"; this one has {listed(data)}"
 
 
 def _several(choices: list[Any]) -> bool:
@@ -163,6 +182,8 @@ def _repeated(data: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _show(answer: Answer) -> None:
     out.print(printable(str(answer.input)), style="bold")
+    if answer.cut:
+        warn(f"the text is longer than the encoder reads; {answer.cut} pieces at its end are not read")
     for task, found in answer.to_json()["tasks"].items():
         out.print(f"  {printable(task)}: {_summary(found)}")
 

@@ -130,16 +130,23 @@ def _input(row: Row, source: Source) -> Input:
     """The row's columns as `predict` takes them; DataError for a column that is not there or is no text."""
     inputs = source.inputs
     if inputs.words is not None:
-        words = row.values.get(inputs.words)
-        if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
-            return [str(word) for word in words]
-        raise DataError(Problem(f"column {shown(inputs.words)} must be a list of words", str(row.place)))
+        return _list(row, inputs.words, "words")
     names = [name for name in (inputs.text, inputs.pair) if name is not None]
     for name in names:
         if not isinstance(row.values.get(name), str):
             raise DataError(Problem(f"column {shown(name)} must be a text", str(row.place)))
     texts = [str(row.values[name]) for name in names]
+    if inputs.choices is not None:
+        choices = _list(row, inputs.choices, "texts")
+        return (texts[0], texts[1], choices) if len(texts) == 2 else (texts[0], choices)
     return (texts[0], texts[1]) if len(texts) == 2 else texts[0]
+
+
+def _list(row: Row, column: str, what: str) -> list[str]:
+    found = row.values.get(column)
+    if isinstance(found, list | tuple) and all(isinstance(text, str) for text in found):
+        return [str(text) for text in found]
+    raise DataError(Problem(f"column {shown(column)} must be a list of {what}", str(row.place)))
 
 
 def _index(row: Row, number: int) -> int | str:

@@ -207,4 +207,4 @@ def _check_text(value: Value, row: Row, rule: str) -> None:
 
 
 def _wrong(rule: str, row: Row, value: Value) -> DataError:
-    return DataError(Problem(f"{rule}, not {kind_of(value)}", str(row.place), str(value)))
+    return DataError(Problem(f"{rule}, not {kind_of(value)}", str(row.place), None if value is None else str(value)))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from manyheads.data.label_column import Labelled
+from manyheads.data.label_column import Labelled, require_column
 from manyheads.data.labels import Found, is_missing, kind_of, label_text
 from manyheads.errors import DataError, Problem, nearest, shown
 from manyheads.text.answers import misplaced
@@ -19,9 +19,15 @@ from manyheads.types import Row, Target, Value
 class _Inner(Labelled):
     """A target that a row's own input tells, without labels to know."""
 
+    @property
+    def input(self) -> str:
+        """The column that the label is about."""
+        raise NotImplementedError
+
     def fit(self, rows: Sequence[Row]) -> Self:
-        """The target itself. DataError where no row has a label, or one does not fit its row."""
+        """The target itself. DataError where a column is not there, no row has a label, or one does not fit its row."""
         problems = Found()
+        require_column(rows, self.input, "the input")
         for row, _ in self.labelled(rows):
             problems.collect(self.check, row)
         problems.check()
@@ -50,6 +56,10 @@ class ChoiceTarget(_Inner):
     kind: ClassVar[str] = "choice"
     arrow: ClassVar[pa.DataType] = pa.int64()
 
+    @property
+    def input(self) -> str:
+        return self.choices
+
     def target(self, row: Row) -> int | None:
         value = row.values.get(self.column)
         if is_missing(value, self.missing):
@@ -60,6 +70,9 @@ class ChoiceTarget(_Inner):
         if isinstance(value, str) and choices.count(value) == 1:
             return choices.index(value)
         name = label_text(value)
+        if name in choices and not str(name).isdigit():
+            rule = "several choices have this text; name the right one by its number, from 0"
+            raise DataError(self.problem(row, rule, value))
         if name is None or not name.isascii() or not name.isdigit():
             hint = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else None
             rule = "the label is the number, from 0, or the text of one choice"
@@ -85,16 +98,19 @@ class AnswerTarget(_Inner):
     kind: ClassVar[str] = "answer"
     arrow: ClassVar[pa.DataType] = pa.struct({"start": pa.int32(), "stop": pa.int32(), "accepted": pa.list_(pa.string())})
 
+    @property
+    def input(self) -> str:
+        return self.context
+
     def target(self, row: Row) -> dict[str, Any] | None:
         value = row.values.get(self.column)
         if is_missing(value, self.missing):
             return None
-        both = (
-            (value.get("text"), value.get("answer_start"))
-            if isinstance(value, Mapping)
-            else (value, row.values.get(self.starts))
-        )
-        texts, starts = self._list(row, both[0], "answers"), self._list(row, both[1], "their offsets")
+        if isinstance(value, Mapping):
+            both, where = (value.get("text"), value.get("answer_start")), "`answer_start`"
+        else:
+            both, where = (value, row.values.get(self.starts)), f"column {shown(self.starts)}"
+        texts, starts = self._list(row, both[0], "answers"), self._list(row, both[1], f"their offsets, in {where},")
         if len(texts) != len(starts):
             raise DataError(self.problem(row, f"there are {len(texts)} answers and {len(starts)} offsets", value))
         found = [self._answer(row, *pair) for pair in zip(texts, starts, strict=True)]
