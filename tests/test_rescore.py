@@ -83,7 +83,7 @@ def test_no_data_set_as_it_was_is_an_error(moved: Path) -> None:
 
 def test_a_file_of_its_own(moved: Path) -> None:
     (moved / "more.csv").write_text("text,label\nthe film at rome good,up\nthe song at oslo bad,down\n")
-    records = rescore_file(*opened(moved), "mood", str(moved / "more.csv"))
+    records, _ = rescore_file(*opened(moved), "mood", str(moved / "more.csv"))
     assert {(r.task, r.dataset, r.split) for r in records} == {("mood", "mood", "more.csv")}
 
 
@@ -93,7 +93,7 @@ def test_a_file_in_another_format_has_the_columns_of_the_training(moved: Path) -
     loaded = load_recipe(artefact.folder / "resolved.yaml", ["tasks.names.data.format=conllu"])
     row = {"form": ["Anna", "is", "in", "Rome"], "words": [1, 2, 3, 4], "tags": ["O"] * 4}
     (moved / "more.jsonl").write_text(json.dumps(row) + "\n")
-    records = rescore_file(artefact, loaded, "names", str(moved / "more.jsonl"))
+    records, _ = rescore_file(artefact, loaded, "names", str(moved / "more.jsonl"))
     assert {r.metric for r in records} >= {"loss", "span_f1"}
 
 
@@ -112,7 +112,7 @@ def test_bad_labels_are_left_out_where_the_recipe_says_so(moved: Path) -> None:
     lenient = load_recipe(artefact.folder / "resolved.yaml", ["tasks.mood.data.bad_rows=skip"])
     (moved / "good.csv").write_text("text,label\nthe film at rome good,up\n")
     values = [
-        [(r.metric, r.value) for r in rescore_file(artefact, lenient, "mood", str(moved / name))]
+        [(r.metric, r.value) for r in rescore_file(artefact, lenient, "mood", str(moved / name))[0]]
         for name in ("more.csv", "good.csv")
     ]
     assert values[0] == values[1]

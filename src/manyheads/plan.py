@@ -30,8 +30,9 @@ _MOMENTS = 2  # numbers that Adam keeps for a parameter
 class DatasetPlan:
     """One data set: rows by split, pieces a row (median, 99th percentile, longest), and what training takes from it.
 
-    cut      training rows that are longer than the encoder's limit
-    batches  of one pass; updates, seen, passes and tokens are those of the whole run
+    cut        training rows that are longer than the encoder's limit
+    sequences  what the encoder reads for the training rows: windows or choices, else a sequence a row
+    batches    of one pass; updates, seen, passes and tokens are those of the whole run
     """
 
     tasks: tuple[str, ...]
@@ -40,6 +41,7 @@ class DatasetPlan:
     p99: int
     longest: int
     cut: int
+    sequences: int
     batches: int
     updates: int
     seen: int
@@ -109,6 +111,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
             p99=int(np.percentile(lengths[name], 99)),
             longest=int(lengths[name].max()),
             cut=assembly.cut[name],
+            sequences=data.sequences,
             batches=stream.batches(name, 0),
             updates=updates[name],
             seen=seen[name],

@@ -36,7 +36,7 @@ class Answer:
 
     predictions  task name to its prediction
     words        for tasks that tag: characters (from, to) of each word of a text; empty for other inputs
-    cut          pieces of the input that did not fit the encoder and were not read
+    cut          pieces of the input that did not fit the encoder and were not read; the most of all ways in which tasks read it
     """
 
     input: Input
@@ -166,17 +166,18 @@ class Predictor:
     def _answers(self, inputs: Sequence[Input], asked: list[str], tokens: int = _TOKENS) -> list[Answer]:
         """One answer an input; every input has been checked."""
         predictions: list[dict[str, Prediction]] = [{} for _ in inputs]
-        read: list[_Read | None] = [None] * len(inputs)
+        spans: list[tuple[tuple[int, int], ...]] = [()] * len(inputs)
+        cut = [0] * len(inputs)
         for kind in dict.fromkeys(self._kind(t) for t in asked):
             names = [t for t in asked if self._kind(t) == kind]
             places = [i for i, value in enumerate(inputs) if kind.fits(value)]
             for group in _batches(self._read([inputs[i] for i in places], places, kind), tokens):
                 for item, found in zip(group, self._answer(group, names), strict=True):
                     predictions[item.place].update(found)
-                    read[item.place] = item
+                    spans[item.place], cut[item.place] = item.spans, max(cut[item.place], item.cut)
         return [
-            Answer(one, {t: found[t] for t in asked if t in found}, r.spans if r else (), r.cut if r else 0)
-            for one, found, r in zip(inputs, predictions, read, strict=True)
+            Answer(one, {t: found[t] for t in asked if t in found}, at, unread)
+            for one, found, at, unread in zip(inputs, predictions, spans, cut, strict=True)
         ]
 
     def _kind(self, task: str) -> _Kind:

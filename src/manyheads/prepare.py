@@ -96,6 +96,14 @@ class Prepared:
         """All rows that were left out."""
         return (*(row for part in self.read.values() for row in part.bad), *self.unfit)
 
+    @property
+    def blank(self) -> dict[str, int]:
+        """Rows of all splits that have nothing but space in a column of the input that holds texts, by column."""
+        inputs = self.source.inputs
+        rows = [row for part in self.rows.values() for row in part]
+        texts = [column for column in inputs.columns if column not in inputs.lists]
+        return {c: sum(isinstance(v := row.values.get(c), str) and (not v or v.isspace()) for row in rows) for c in texts}
+
 
 def sources(recipe: Recipe) -> list[Source]:
     """The data sets in the order of the tasks; tasks that name one data set share a source."""

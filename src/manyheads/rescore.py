@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,6 +13,7 @@ from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.label_column import require_column
+from manyheads.data.labels import CORRECT
 from manyheads.data.read import Split, read_rows
 from manyheads.data.readers.glue import told
 from manyheads.data.targets import KnownTarget, target_from_json
@@ -39,7 +41,7 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
         except DataError as error:
             missed += error.problems
             continue
-        found = _records(artefact, loaded, source, list(source.tasks), rows)
+        found, _ = _records(artefact, loaded, source, list(source.tasks), rows)
         scored = {(r.task, r.split) for r in found}
         bare = [(task, split) for split in rows for task in source.tasks if (task, split) not in scored]
         missed += [Problem(f"task {task}: no {split} row has a label") for task, split in bare]
@@ -66,8 +68,10 @@ def held_out(artefact: Artefact, loaded: Loaded, source: Source) -> dict[Split, 
     return rows
 
 
-def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> list[Record]:
-    """Records of one task on a file that has the columns of its training data. The split is called like the file.
+def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> tuple[list[Record], list[str]]:
+    """Records of one task on a file that has the columns of its training data, and sentences about what was not read of it.
+
+    The split is called like the file.
 
     Raises DataError for a file without a label of the task, ArtefactError as `rescore`.
     """
@@ -84,12 +88,17 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> li
     changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
     spec = source.spec.model_copy(update=changed)
     rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
-    found = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)
+    try:
+        found, lost = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)
+    except DataError as error:
+        labels = listed(artefact.model.tasks[task].type.labels)
+        remedy = f"the model answers with {labels} and no others: correct the row, or score a file without it"
+        raise DataError(*(replace(p, remedy=remedy) if p.remedy == CORRECT else p for p in error.problems)) from error
     if not found:
         column = _targets(artefact, [task])[task].column
         require_column(rows["test"], column, f"task {task}")
         raise DataError(Problem(f"task {task}: no row has a label in column {shown(column)}", file))
-    return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found]
+    return [Record(r.step, r.task, r.dataset, PurePath(file).name, r.metric, r.value) for r in found], lost
 
 
 def _check_same(dataset: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -108,14 +117,19 @@ def _check_same(dataset: str, then: Mapping[str, Any], now: Mapping[str, Any]) -
 
 def _records(
     artefact: Artefact, loaded: Loaded, source: Source, tasks: Sequence[str], rows: Mapping[Split, list[Row]]
-) -> list[Record]:
+) -> tuple[list[Record], list[str]]:
+    """Scores, and sentences about rows that were left out or did not fit."""
     targets = _targets(artefact, tasks)
     trunk = artefact.blueprint.tasks[tasks[0]].path[0].module
     longest = artefact.blueprint.modules[trunk].options["max_length"]
-    prepared = Prepared(source, sifted(source, rows, targets)[0], targets, {})
+    good, bad = sifted(source, rows, targets)
+    prepared = Prepared(source, good, targets, {})
     datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
     engine = Engine(loaded.recipe.training)
-    return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine)
+    told = [text for data in datasets.values() for text in data.lost()]
+    if bad:
+        told.append(f"{source.name}: {len(bad)} bad rows are left out; the first: {bad[0].place}: {bad[0].rule}")
+    return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine), told
 
 
 def _targets(artefact: Artefact, tasks: Sequence[str]) -> dict[str, KnownTarget]:

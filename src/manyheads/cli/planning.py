@@ -74,6 +74,10 @@ def _show(found: Plan, labels: Mapping[str, int]) -> None:
         out.print(f"The teacher {printable(folder)} answers {rows:,} rows before the first step")
     head = ["data", "median\npieces", "99 %\npieces", "rows\ncut", "batches\nan epoch"]
     print_table(head, [_lengths(name, data) for name, data in found.datasets.items()], "Lengths", numbers=head[1:])
+    for name, data in found.datasets.items():
+        if data.sequences != data.rows["train"]:
+            read = f"the encoder reads {data.sequences:,} windows or choices for {data.rows['train']:,} training rows"
+            out.print(f"{printable(name)}: {read}")
     head = ["data", "updates", "epochs", "rows", "pieces"]
     print_table(head, [_training(name, data) for name, data in found.datasets.items()], "What training takes", numbers=head[1:])
     if found.learns:

@@ -75,7 +75,9 @@ def _on_files(found: Artefact, loaded: Loaded, wanted: Sequence[tuple[str, str]]
     names = Counter((task, PurePath(file).name) for task, file in wanted)
     records: list[Record] = []
     for task, file in wanted:
-        scores = rescore_file(found, loaded, task, file)
+        scores, told = rescore_file(found, loaded, task, file)
+        for text in told:
+            warn(f"{file}: {text}")
         records += scores if names[task, PurePath(file).name] == 1 else [replace(r, split=file) for r in scores]
     return records
 

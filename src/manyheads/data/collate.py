@@ -77,6 +77,24 @@ class Collator:
             found[where.rows] = known.sum(1) if isinstance(column, Tags) else known.reshape(len(known), -1).any(1)
         return found
 
+    @property
+    def sequences(self) -> int:
+        """What the encoder reads for all rows: their windows or choices, else a sequence a row."""
+        return int(self._bounds[-1]) if self._parts is None else int(self._parts.pieces.lengths.sum())
+
+    @property
+    def has_windows(self) -> bool:
+        return self._parts is not None and self._parts.windows is not None
+
+    def outside(self, task: str) -> int:
+        """Rows with an answer that no window has whole."""
+        column = self.targets[task]
+        if not isinstance(column, Answers) or self._parts is None:
+            return 0
+        several = np.flatnonzero(self._parts.pieces.lengths > 1)  # one window has it all
+        chunks = [several[start : start + _STRIDE] for start in range(0, len(several), _STRIDE)]
+        return sum(column.outside(self.passages(rows), self._where(rows)) for rows in chunks)
+
     def _where(self, rows: Sequence[int] | np.ndarray) -> Where:
         wanted = np.asarray(rows, np.int64)
         batch = np.searchsorted(self._bounds, wanted, side="right") - 1

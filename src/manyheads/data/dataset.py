@@ -107,6 +107,24 @@ class TextDataset:
         return int(np.count_nonzero(self.cut))
 
     @property
+    def sequences(self) -> int:
+        """What the encoder reads for all rows: windows of long texts, choices, else a sequence a row."""
+        return self._collate.sequences
+
+    def lost(self) -> list[str]:
+        """Sentences about what is not read of the rows, and about answers that no window has whole."""
+        rows = f"{'training' if self.split == 'train' else self.split} rows"
+        found = []
+        if cut := self.truncated:
+            long = "have questions over half of" if self._collate.has_windows else "are longer than"
+            found.append(f"{self.name}: {cut} {rows} ({cut / len(self):.0%}) {long} the limit and are cut")
+        for task in self.tasks:
+            if outside := self._collate.outside(task):
+                what = "have an answer that no window holds whole, so it cannot be found; raise `stride` or `max_length`"
+                found.append(f"{self.name}: {outside} {rows} ({outside / len(self):.0%}) {what}")
+        return found
+
+    @property
     def cut(self) -> np.ndarray:
         """(N,) int64, how many pieces of each row did not fit."""
         return np.asarray(self.table["cut"].to_numpy(), np.int64)

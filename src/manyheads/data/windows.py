@@ -62,6 +62,12 @@ class Answers:
             None if a is None else replace(p, accepted=tuple(a["accepted"])) for p, a in zip(passages, answers, strict=True)
         ]
 
+    def outside(self, passages: Sequence[Passage], where: Where) -> int:
+        """Rows with an answer that no window has whole."""
+        answers = self._answers(where)
+        spans = [(p, a["start"], a["stop"]) for p, a in zip(passages, answers, strict=True) if a is not None and a["stop"] >= 0]
+        return sum(not any(last for _, last in spans_in(p.windows, start, stop)) for p, start, stop in spans)
+
     def known(self, where: Where) -> np.ndarray:
         """(B,) 1 for a row with a label."""
         return np.array([self.arrays[b][i].is_valid for b, i in where.places], np.int64)

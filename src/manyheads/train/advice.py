@@ -38,10 +38,8 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
         if wrong:
             raise RecipeError(*wrong)
     told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
-    for name, cut in assembly.cut.items():
-        if cut:
-            share = cut / max(assembly.rows[name]["train"], 1)
-            told.append(f"{name}: {cut} training rows ({share:.0%}) are longer than the limit and are cut")
+    told += [f"{name}: {rows} rows have no text in column {shown(c)}" for (name, c), rows in assembly.blank.items() if rows]
+    told += [text for split in (assembly.train, assembly.dev, assembly.test) for data in split.values() for text in data.lost()]
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
     told += [*_alone(recipe, assembly, stream), *_early(recipe, stream), *_late(recipe, steps)]
     told += [*_unspent(recipe, assembly, stream), *_kept(recipe, assembly), *_adrift(recipe, stream)]
