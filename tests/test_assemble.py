@@ -327,3 +327,13 @@ def test_shares_of_soft_labels_count_for_balanced_weights(place: Path, tiny: Pat
         assert found.blueprint.tasks["mood"].options["class_weights"] == [2 / (2 * 1.25), 2 / (2 * 0.75)]
         assert found.train["mood"].items("mood").tolist() == [1, 1, 0]
         assert found.labels["mood"]["soft"] is True
+
+
+@pytest.mark.usefixtures("bert_tiny")
+def test_another_encoder_is_one_name_in_one_place(recipe: Path) -> None:
+    """Weights, the width of every head and the pieces of every data set follow."""
+    found = assemble(load_recipe(recipe, ["modules.encoder.name=bert-tiny"]))
+    assert {found.blueprint.modules[f"{task}_head"].options["width"] for task in found.blueprint.tasks} == {128}
+    first = {name: data.batch([0]).fields["text"].ids[0, 0].item() for name, data in found.train.items()}
+    assert first == dict.fromkeys(["mood", "likeness", "names"], 101), "[CLS] of BERT; of the tiny one it is 2"
+    assert found.build().answer(found.train["mood"].batch([0]), ["mood"])["mood"].scores.shape == (1, 2)

@@ -131,6 +131,12 @@ def test_pairs_without_their_second_text(command: Command, here: Path) -> None:
     [
         ("where", {"text": "in", "choices": ["rome", "rome"], "label": "rome"}, "task where: several choices have this text; "),
         ("where", {"text": "in", "choices": ["rome"], "label": 0}, "column 'choices' holds one choice; a row needs two"),
+        (
+            "where",
+            {"text": "in", "choices": "rome|oslo", "label": 0},
+            "'rome|oslo'\n    the cells of csv and tsv are texts; jsonl",
+        ),
+        ("who", {"question": "?", "answers": ["a"], "starts": [0]}, "column 'context' must be text; found null"),
         ("who", {"question": "?", "context": "a", "answers": ["a"]}, "their offsets, in column 'starts', come as a list"),
         ("who", {"question": "?", "context": "a", "answers": {"text": ["a"]}}, "their offsets, in `answer_start`, come as"),
     ],

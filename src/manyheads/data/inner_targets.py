@@ -14,6 +14,8 @@ from manyheads.errors import DataError, Problem, nearest, shown
 from manyheads.text.answers import misplaced
 from manyheads.types import Row, Target, Value
 
+_LISTS = "the cells of csv and tsv are texts; jsonl, json and Parquet hold lists"
+
 
 @dataclass(frozen=True, slots=True)
 class _Inner(Labelled):
@@ -66,7 +68,8 @@ class ChoiceTarget(_Inner):
             return None
         choices = row.values.get(self.choices)
         if isinstance(choices, str) or not isinstance(choices, Sequence):
-            raise DataError(self.problem(row, f"column {shown(self.choices)} must be a list of choices", choices))
+            rule = f"column {shown(self.choices)} must be a list of choices"
+            raise DataError(self.problem(row, rule, choices, _LISTS if isinstance(choices, str) else ""))
         if isinstance(value, str) and choices.count(value) == 1:
             return choices.index(value)
         name = label_text(value)
@@ -124,11 +127,14 @@ class AnswerTarget(_Inner):
         context = row.values.get(self.context)
         if not isinstance(text, str) or not isinstance(start, int) or isinstance(start, bool):
             raise DataError(self.problem(row, "an answer is a text, and its offset a whole number", [text, start]))
-        if rule := misplaced(text, start, context if isinstance(context, str) else ""):
+        if not isinstance(context, str):
+            raise DataError(self.problem(row, f"column {shown(self.context)} must be text; found {kind_of(context)}", context))
+        if rule := misplaced(text, start, context):
             raise DataError(Problem(f"task {self.task}: {rule}", str(row.place)))
         return text, start
 
     def _list(self, row: Row, value: Any, what: str) -> Sequence[Any]:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise DataError(self.problem(row, f"{what} come as a list; found {kind_of(value)}", value))
+            rule = f"{what} come as a list; found {kind_of(value)}"
+            raise DataError(self.problem(row, rule, value, _LISTS if isinstance(value, str) else ""))
         return value
