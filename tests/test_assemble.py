@@ -115,12 +115,19 @@ def test_task_types_keep_their_settings(place: Path, tiny: Path) -> None:
     data = rows(place / "m.jsonl", *({"text": f"film {i}", "label": "a|b" if i % 2 else "b", "n": i} for i in range(8)))
     tasks = {
         "topics": {"type": "multilabel", "threshold": 0.3, "focal": 2.0, "data": data, "metrics": ["f1_macro"], "weight": 2.0},
-        "stars": {"type": "regression", "low": 0.0, "high": 9.0, "data": {**data, "label": "n"}, "patience": 2},
+        "stars": {
+            "type": "regression",
+            "low": 0.0,
+            "high": 9.0,
+            "loss": "absolute",
+            "data": {**data, "label": "n"},
+            "patience": 2,
+        },
     }
     plans = built(tiny, tasks).blueprint.tasks
     assert plans["topics"].options == {"labels": ["a", "b"], "threshold": 0.3, "top": None, "focal": 2.0}
     assert (plans["topics"].metric, plans["topics"].metrics, plans["topics"].weight) == ("f1_micro", ("f1_macro",), 2.0)
-    assert plans["stars"].options == {"low": 0.0, "high": 9.0}
+    assert plans["stars"].options == {"low": 0.0, "high": 9.0, "loss": "absolute"}
     assert plans["stars"].patience == 2
 
 

@@ -273,7 +273,7 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
         case MultilabelTask():
             return {"labels": names, "threshold": task.threshold, "top": task.top, "focal": task.focal}
         case RegressionTask():
-            return {"low": task.low, "high": task.high}
+            return {"low": task.low, "high": task.high, "loss": task.loss}
         case TaggingTask():
             return {"labels": names, "scheme": task.scheme, "focal": task.focal}
         case MultipleChoiceTask():

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from manyheads.nn.losses import binary_cross_entropy, cross_entropy, is_missing, items, squared_error, without
+from manyheads.nn.losses import absolute_error, binary_cross_entropy, cross_entropy, is_missing, items, squared_error, without
 from manyheads.types import IGNORE
 
 NAN = float("nan")
@@ -20,6 +20,7 @@ CASES: list[tuple[str, Callable[..., Tensor], tuple[int, ...], Tensor]] = [
     ("probabilities", cross_entropy, (3, 4), torch.full((3, 4), NAN)),
     ("label sets", binary_cross_entropy, (3, 4), torch.full((3, 4), NAN)),
     ("numbers", squared_error, (3, 1), torch.full((3,), NAN)),
+    ("absolute", absolute_error, (3, 1), torch.full((3,), NAN)),
 ]
 
 
@@ -46,6 +47,7 @@ TARGETS = [
     torch.tensor([[0, 1, IGNORE], [3, IGNORE, IGNORE]]),
     torch.tensor([[0.2, 0.8, 0, 0], [NAN] * 4, [0, 0, 1, 0]]),
     torch.tensor([[0.0, 1, NAN, 0], [NAN] * 4, [1, 1, 0, 1]]),
+    torch.tensor([1.0, NAN, -3]),
     torch.tensor([1.0, NAN, -3]),
 ]
 
@@ -135,11 +137,13 @@ def test_a_missing_row_and_a_missing_label_of_a_label_set() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3,)])
-def test_squared_error(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("loss", "mean"), [(squared_error, F.mse_loss), (absolute_error, F.l1_loss)])
+def test_errors_of_numbers(
+    loss: Callable[..., Tensor], mean: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
     found, target = scores(*shape), torch.tensor([1.0, NAN, -2.0])
     known = torch.tensor([0, 2])
-    mean = F.mse_loss(found.reshape(3)[known], target[known])
-    assert_close(squared_error(found, target), mean * 2)
+    assert_close(loss(found, target), mean(found.reshape(3)[known], target[known]) * 2)
     assert items(target) == 2
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from manyheads.errors import RecipeError
 from manyheads.task.regression import Regression
 
 NAN = float("nan")
@@ -36,3 +37,15 @@ def test_a_single_row() -> None:
 def test_what_the_type_says_of_itself() -> None:
     kind = Regression()
     assert (kind.wants, kind.metric, kind.scheme, kind.labels, kind.outputs) == ("vector", "spearman", "none", (), 1)
+
+
+def test_absolute_differences_are_learned_where_the_task_says_so() -> None:
+    """The constant that costs least is the median, where that of squares is the mean."""
+    target = torch.tensor([1.0, 2.0, 12.0, NAN])
+    for loss, best in (("absolute", 2.0), ("squared", 5.0)):
+        costs = [float(Regression(loss=loss).loss(torch.full((4, 1), at / 2), target)) for at in range(28)]
+        assert costs.index(min(costs)) / 2 == best
+    weighed = Regression(loss="absolute").loss(torch.zeros(4, 1), target, torch.tensor([1.0, 0.5, 2.0, 7.0]))
+    assert weighed == 1 + 1 + 24
+    with pytest.raises(RecipeError, match="one of 'squared', 'absolute'; found 'absolut'; did you mean 'absolute'"):
+        Regression(loss="absolut")

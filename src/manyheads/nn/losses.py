@@ -7,6 +7,7 @@ Each takes scores and targets with gaps and returns a scalar; an item with a gap
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -81,8 +82,17 @@ def binary_cross_entropy(
 
 def squared_error(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Scores (B, 1) or (B,), target (B,): squared differences; missing are NaN and, among whole numbers, `IGNORE`."""
+    return _apart(torch.square, scores, target, weights)
+
+
+def absolute_error(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """As `squared_error`, without the square: what is far off counts by its distance alone."""
+    return _apart(torch.abs, scores, target, weights)
+
+
+def _apart(measure: Callable[[Tensor], Tensor], scores: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
     known = ~target.isnan() if target.is_floating_point() else target != IGNORE
-    losses = (scores.reshape(target.shape) - target.nan_to_num()).square() * known
+    losses = measure(scores.reshape(target.shape) - target.nan_to_num()) * known
     return (losses if weights is None else losses * _beside(weights, target)).sum()
 
 

@@ -132,13 +132,15 @@ class MultilabelTask(TaskBase):
 
 
 class RegressionTask(TaskBase):
-    """A number a row. Squared error."""
+    """A number a row. Squared error, or absolute."""
 
     type: Literal["regression"]
     low: float | None = None
     """Least allowed target; predictions are clipped to it."""
     high: float | None = None
     """Greatest allowed target; predictions are clipped to it."""
+    loss: Literal["squared", "absolute"] = "squared"
+    """What is learned: `squared` differences, or `absolute` ones, for which single numbers that are far off count less."""
 
 
 class TaggingTask(TaskBase):
