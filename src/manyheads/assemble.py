@@ -22,6 +22,7 @@ from manyheads.config.spec.tasks import (
     MultipleChoiceTask,
     OwnTask,
     QuestionAnsweringTask,
+    RankingTask,
     RegressionTask,
     TaggingTask,
     TaskBase,
@@ -34,7 +35,7 @@ from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
-from manyheads.metrics import Accepted, unfit
+from manyheads.metrics import Accepted, Relevances, unfit
 from manyheads.model import Model
 from manyheads.modules import Modules, pool_plan
 from manyheads.nn.weights import Saved, load_weights
@@ -227,8 +228,14 @@ def _teaching(task: TaskBase) -> Teaching | None:
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     """Unknown metrics and those that the task cannot have, found before training; a plug-in's items are seen later."""
-    numbers, answers = isinstance(task, RegressionTask), isinstance(task, QuestionAnsweringTask)
-    sample = ([0.0], [0.0]) if numbers else ([Accepted(())], [""]) if answers else ()
+    sample: tuple[list[Any], list[Any]] | tuple[()] = ()
+    match task:
+        case RegressionTask():
+            sample = ([0.0], [0.0])
+        case RankingTask():
+            sample = ([Relevances((0.0, 1.0))], [(0.0, 0.0)])
+        case QuestionAnsweringTask():
+            sample = ([Accepted(())], [""])
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
@@ -275,6 +282,8 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
             return {"labels": names, "scheme": task.scheme, "focal": task.focal}
         case MultipleChoiceTask():
             return {}
+        case RankingTask():
+            return {"loss": task.loss}
         case QuestionAnsweringTask():
             none = task.no_answer
             if none is None:

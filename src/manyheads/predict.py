@@ -45,7 +45,7 @@ class Answer:
     cut: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: a label with probabilities, a number, labels, tags with spans, a choice, an answer with its place."""
+        """Plain values: a label with probabilities, a number, labels, tags with spans, a choice, an order, an answer."""
         data: dict[str, Any] = {"input": self.input, "tasks": {t: self._task(p) for t, p in self.predictions.items()}}
         return {**data, "cut": self.cut} if self.cut else data
 
@@ -56,6 +56,8 @@ class Answer:
         if found is not None:
             return {"answer": value, "start": found.start, "stop": found.stop, "probability": found.probability}
         probabilities = dict(prediction.probabilities)
+        if prediction.ranking:
+            return {"ranking": list(prediction.ranking), "scores": list(prediction.scores), "text": value[0]}
         if prediction.index is not None:
             return {"choice": prediction.index, "text": value, "probabilities": list(probabilities.values())}
         if isinstance(value, str):

@@ -18,6 +18,7 @@ from manyheads.config.spec.tasks import (
     MultipleChoiceTask,
     OwnTask,
     QuestionAnsweringTask,
+    RankingTask,
     RegressionTask,
     TaggingTask,
     TaskBase,
@@ -25,7 +26,7 @@ from manyheads.config.spec.tasks import (
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
 from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
@@ -239,11 +240,13 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
         context = source.inputs.pair or ""
         return AnswerTarget(name, task.data.label or "answers", context=context, starts=task.starts, missing=missing)
     column = task.data.label or "label"
-    if isinstance(task, MultipleChoiceTask) or kind == "choice":
+    if isinstance(task, MultipleChoiceTask | RankingTask) or kind in ("choice", "relevances"):
+        ranked = isinstance(task, RankingTask) or kind == "relevances"
         if source.inputs.choices is None:
-            rule = "one of a row's choices is learned, but the data set has no column of choices"
+            learned = "the order of a row's candidates" if ranked else "one of a row's choices"
+            rule = f"{learned} is learned, but the data set has no column of choices"
             raise DataError(Problem(rule, f"tasks.{name}.data", remedy="name it under `choices`"))
-        return ChoiceTarget(name, column, choices=source.inputs.choices, missing=missing)
+        return (RelevanceTarget if ranked else ChoiceTarget)(name, column, choices=source.inputs.choices, missing=missing)
     if isinstance(task, MultilabelTask) or kind == "multilabel":
         return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)
     if isinstance(task, RegressionTask) or kind == "number":

@@ -174,6 +174,8 @@ def _summary(found: dict[str, Any]) -> str:
         return f"{printable(found['label'])} ({found['probabilities'][found['label']]:.2f})"
     if "choice" in found:
         return f"{printable(found['text'])} ({found['probabilities'][found['choice']]:.2f})"
+    if "ranking" in found:
+        return f"{printable(found['text'])} ({found['scores'][0]:.2f})"
     if "answer" in found:
         return f"{printable(found['answer']) or 'no answer'} ({found['probability']:.2f})"
     if "labels" in found:

@@ -20,6 +20,7 @@ from manyheads.config.spec.tasks import (
     MultipleChoiceTask,
     OwnTask,
     QuestionAnsweringTask,
+    RankingTask,
     RegressionTask,
     StepSpec,
     TaggingTask,
@@ -203,10 +204,12 @@ def _parts(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
         return
     type_path: KeyPath = ("tasks", name, "type")
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
-    if isinstance(task, MultipleChoiceTask) and spec.choices is None:
-        yield Finding(type_path, f"the task learns one of several choices, and `{dotted(home)}` names no `choices`", kind)
-    if not isinstance(task, MultipleChoiceTask) and spec.choices is not None:
-        yield Finding(type_path, "rows of choices are learned by a task of type 'multiple_choice'", kind)
+    chooses = isinstance(task, MultipleChoiceTask | RankingTask)
+    if chooses and spec.choices is None:
+        learned = "the order of candidates" if isinstance(task, RankingTask) else "one of several choices"
+        yield Finding(type_path, f"the task learns {learned}, and `{dotted(home)}` names no `choices`", kind)
+    if not chooses and spec.choices is not None:
+        yield Finding(type_path, "rows of choices are learned by a task of type 'multiple_choice' or 'ranking'", kind)
     if isinstance(task, QuestionAnsweringTask) and spec.words is not None:
         yield Finding(type_path, "answers are found in texts, and the rows come as words", kind)
     others = {n: t for n, t in recipe.tasks.items() if t.data.from_ is not None and t.data.from_ == task.data.from_}

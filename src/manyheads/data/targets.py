@@ -8,6 +8,7 @@
     number       a number, or text that spells one                the number                 (B,) float32
     tags         a list of tags, one a word                       index for each word        (B, W) int64
     choice       number or text of the right choice               number from 0              (B,) int64
+    relevances   relevances, or the one relevant choice           one for each choice        (B, P) float32
     answer       answers with their offsets in a text             characters of the first    (B, P, 2) int64, words of windows
 
 A target is frozen: `fit` gives one that knows the labels of the training rows, or keeps those that were declared. A missing
@@ -23,7 +24,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
 from manyheads.data.label_column import LARGEST, NUMBER, Drift, Labelled, Named, number_of
 from manyheads.data.labels import Found, LabelMap, is_missing, kind_of
 from manyheads.data.soft import is_soft, probabilities
@@ -42,7 +43,7 @@ class TaskTarget(Protocol):
 
     @property
     def arrow(self) -> pa.DataType:
-        """How the cache holds it: int64, float64, a list of int8 or float32 of fixed size (labels) or of int32 (tags)."""
+        """How the cache holds it: int64, float64, a list of int8 or float32 of fixed size (labels), of int32, of float32."""
         ...
 
     @property
@@ -282,7 +283,7 @@ class TagTarget(Named):
 
 KnownTarget: TypeAlias = ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget
 _ALL: tuple[type[KnownTarget], ...] = (
-    BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, TagTarget, ChoiceTarget, AnswerTarget,
+    BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, TagTarget, ChoiceTarget, RelevanceTarget, AnswerTarget,
 )  # fmt: skip
 _KINDS = {made.kind: made for made in _ALL}
 

@@ -6,6 +6,7 @@ from manyheads.task import (  # noqa: F401  # importing them fills the registry
     multilabel,
     multiple_choice,
     question_answering,
+    ranking,
     regression,
     tagging,
 )

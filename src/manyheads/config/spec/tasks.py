@@ -61,7 +61,7 @@ class TaskBase(Strict):
     lr: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate of what only this task trains and is not pretrained, such as its head; default: `head_lr`."""
     metric: str | None = None
-    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1."""
+    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking)."""
     metrics: list[str] = Field(default_factory=list)
     """Further scores to report."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -164,6 +164,21 @@ class MultipleChoiceTask(TaskBase):
     type: Literal["multiple_choice"]
 
 
+class RankingTask(TaskBase):
+    """The order of each row's candidates, of which rows may have different numbers; `text` is the query, `choices` are they.
+
+    The label column has a list of relevances, numbers from 0 on, one a candidate; or the number, from 0, or the text of the
+    one that is relevant. A row whose candidates are all alike has no order: it is not learned from, and not scored.
+    """
+
+    type: Literal["ranking"]
+    loss: Literal["listwise", "pairwise"] = "listwise"
+    """`listwise`: cross-entropy between the shares of relevance and the softmax of a row's scores (ListNet).
+
+    `pairwise`: logistic loss, the mean over all pairs of a row of which one is more relevant (RankNet).
+    """
+
+
 class QuestionAnsweringTask(TaskBase):
     """The answer to a question as it stands in a text, which may be long: it is read through windows.
 
@@ -183,7 +198,9 @@ class QuestionAnsweringTask(TaskBase):
     """Most pieces of an answer."""
 
 
-_BUILT_IN = ("binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "question_answering")
+_BUILT_IN = (
+    "binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "ranking", "question_answering",
+)  # fmt: skip
 
 
 class OwnTask(TaskBase):
@@ -201,6 +218,7 @@ TaskSpec: TypeAlias = Annotated[
     | Annotated[RegressionTask, Tag("regression")]
     | Annotated[TaggingTask, Tag("tagging")]
     | Annotated[MultipleChoiceTask, Tag("multiple_choice")]
+    | Annotated[RankingTask, Tag("ranking")]
     | Annotated[QuestionAnsweringTask, Tag("question_answering")]
     | Annotated[OwnTask, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
