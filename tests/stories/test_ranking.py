@@ -119,6 +119,22 @@ def test_the_same_rows_as_choices_and_as_an_order_have_one_loss(recipe: Path) ->
     assert lost[0] == pytest.approx(lost[1], rel=1e-5)
 
 
+def test_copa_as_an_order_has_the_loss_of_copa_as_choices(place: Path, tiny: Path, shared_data: Path) -> None:
+    copa = shared_data / "superglue/COPA/train.jsonl"
+    data = {"format": "superglue", "train": str(copa), "text": "premise", "pair": "asked", "choices": "choices"}
+    lost = []
+    for kind in ("ranking", "multiple_choice"):
+        recipe = {
+            "modules": {"encoder": {"type": "pretrained", "name": str(tiny), "max_length": 64}},
+            "tasks": {"copa": {"type": kind, "path": ["encoder"], "data": data}},
+        }
+        found = assemble(recipe_from(recipe))
+        assert found.train["copa"].items("copa").sum() == len(found.train["copa"]) == 400
+        lost.append(found.build().eval().losses([found.train["copa"].batch(range(64))])["copa"].item())
+    assert lost[0] == pytest.approx(lost[1], rel=1e-6)
+    assert lost[0] > 0
+
+
 def test_the_command_line_asks_and_answers(recipe: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert command(["train", str(recipe)]) == 0
     (recipe.parent / "asked.jsonl").write_text('{"id": 7, "text": "anna in", "choices": ["rome", "oslo", "a cat"]}\n')

@@ -81,6 +81,13 @@ def test_rows_without_an_order_may_have_the_most_candidates() -> None:
     assert judged.predicted == [(0.0, 1.0)]
 
 
+def test_the_scale_of_relevances_does_not_matter() -> None:
+    scores = by_row(torch.tensor([[0.5], [1.0], [4.0]]), (3,))
+    large, small = torch.tensor([[3e38, 3e38, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    assert_close(Ranking().loss(scores, large), Ranking().loss(scores, small))
+    assert Ranking().loss(scores, small) > 0
+
+
 def test_an_answer_is_an_order_of_what_the_row_has() -> None:
     scores = by_row(torch.tensor([[-5.0], [-4.0], [1.0], [3.0], [3.0]]), (2, 3))
     two, three = Ranking().predict("r", scores, [Reading(choices=("a", "b")), Reading(choices=("c", "d", "e"))])

@@ -103,7 +103,7 @@ def listwise(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> T
     kept, wanted = _candidates(scores, target)
     there = ~wanted.isnan()
     logs = F.log_softmax(_exact(kept), -1).masked_fill(~there, 0)
-    relevance = wanted.nan_to_num()
+    relevance = wanted.nan_to_num() / max(wanted.shape[-1], 1)  # the largest numbers have no sum
     found = -(relevance / relevance.sum(-1, keepdim=True) * logs).sum(-1)
     return found.sum() if weights is None else (found * weights[known]).sum()
 
