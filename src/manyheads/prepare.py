@@ -14,6 +14,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.tasks import (
     BinaryTask,
+    MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
     OwnTask,
@@ -28,9 +29,10 @@ from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
 from manyheads.data.labels import CORRECT, Found, LabelMap
+from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
-from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
+from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
@@ -53,10 +55,10 @@ class Source:
 
     @property
     def reads(self) -> str:
-        """text, pair, words, choices or windows."""
+        """text, pair, words, choices, windows or towers."""
         inputs = self.inputs
         if inputs.parts:
-            return "choices" if inputs.choices else "windows"
+            return "towers" if inputs.towers else "choices" if inputs.choices else "windows"
         return "words" if inputs.words else "pair" if inputs.pair else "text"
 
     @property
@@ -65,6 +67,9 @@ class Source:
         spec, usual = self.spec, default_columns(self.spec)
         if any(isinstance(task, QuestionAnsweringTask) for task in self.tasks.values()):
             return InputSpec(text=spec.text or "question", pair=spec.pair or "context", stride=spec.stride)
+        if any(isinstance(task, MatchingTask) for task in self.tasks.values()):
+            text, pair = spec.text or usual.text or "text", spec.pair or usual.pair or "pair"
+            return InputSpec(text=text, pair=pair, towers=True)
         if spec.choices is not None:
             return InputSpec(text=spec.text or "text", pair=spec.pair, choices=spec.choices)
         if spec.words is not None:
@@ -249,6 +254,10 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
         return (RelevanceTarget if ranked else ChoiceTarget)(name, column, choices=source.inputs.choices, missing=missing)
     if isinstance(task, MultilabelTask) or kind == "multilabel":
         return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)
+    if isinstance(task, MatchingTask):
+        bare = task.loss == "contrastive" and task.data.label is None
+        scale = {"low": task.low, "high": task.high, "bottom": task.bottom}
+        return LikenessTarget(name, column, **scale, bare=bare, missing=missing)
     if isinstance(task, RegressionTask) or kind == "number":
         low, high = getattr(task, "low", None), getattr(task, "high", None)
         return NumberTarget(name, column, low=low, high=high, missing=missing)

@@ -88,6 +88,7 @@ def test_types_that_are_built_in() -> None:
         "tagging",
         "multiple_choice",
         "ranking",
+        "matching",
         "question_answering",
     ]
     assert kind(ClassificationTask) == "classification"

@@ -122,6 +122,27 @@ def pairwise(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> T
     return found.sum() if weights is None else (found * weights[known]).sum()
 
 
+def cosines(vectors: Tensor) -> Tensor:
+    """(B, 2, D) -> (B,): the cosine of each row's two vectors, in single precision at least."""
+    first, second = _exact(vectors).unbind(1)
+    return F.cosine_similarity(first, second, dim=-1)
+
+
+def multiple_negatives(vectors: Tensor, target: Tensor, scale: float, positive: float, weights: Tensor | None = None) -> Tensor:
+    """Vectors (B, 2, D), target (B,) how alike a row's two texts are, NaN where missing: summed over rows from `positive` on.
+
+    For each of these the cross-entropy of its own second vector among the second vectors of all rows with a target, scored
+    by `scale` times the cosine with its first one: the loss of multiple negatives (Henderson et al., "Efficient natural
+    language response suggestion for Smart Reply", 2017), with cosines for their dot products.
+    """
+    known = ~is_missing(target)
+    first, second = F.normalize(_exact(vectors[known]), dim=-1).unbind(1)
+    with torch.autocast(first.device.type, enabled=False):  # it would make the product in half precision
+        scores = scale * first @ second.T
+    losses = -F.log_softmax(scores, -1).diagonal() * (target[known] >= positive)
+    return (losses if weights is None else losses * weights[known]).sum()
+
+
 def _candidates(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Of the rows with a target; a row without one may have more candidates than any that has."""
     known = ~is_missing(target)

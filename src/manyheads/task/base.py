@@ -87,7 +87,7 @@ class TaskType(Protocol):
 
     @property
     def outputs(self) -> int:
-        """Width C of the head's scores."""
+        """Width C of the head's scores; 0: there is no head, the path ends in what the type wants, of any width."""
         ...
 
     def loss(self, scores: Any, target: Tensor) -> Tensor:

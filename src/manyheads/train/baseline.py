@@ -15,6 +15,7 @@ from manyheads.data.dataset import Dataset
 from manyheads.metrics import Score
 from manyheads.nn.losses import is_missing
 from manyheads.task.base import Task
+from manyheads.task.matching import Matching
 from manyheads.task.ranking import Ranking
 from manyheads.types import Record
 
@@ -28,8 +29,8 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     The constant is a vector of scores: how often each class stands (its largest wins), the log-odds of each of several
     labels, or the mean number. A tagger says the most frequent tag at each word.
     """
-    if not isinstance(train.gold(task.name, [0]), Tensor):
-        return []  # no text is the answer to every question
+    if not isinstance(train.gold(task.name, [0]), Tensor) or isinstance(task.type, Matching):
+        return []  # no text is the answer to every question, and a cosine that is always the same correlates with nothing
     ranked = isinstance(task.type, Ranking)
     constant = torch.zeros(1) if ranked else _constant(train, task)
     records = []

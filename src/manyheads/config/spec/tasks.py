@@ -179,6 +179,35 @@ class RankingTask(TaskBase):
     """
 
 
+class MatchingTask(TaskBase):
+    """How alike `text` and `pair` are, each read by itself (two towers, which are one): the cosine of their vectors.
+
+    The path ends in a vector, without a head; a `feedforward` at its end is a projection. The label is a number from `low` to
+    `high`.
+    """
+
+    type: Literal["matching"]
+    loss: Literal["cosine", "contrastive"] = "cosine"
+    """`cosine`: squared error between the cosine and what the label stands for.
+
+    `contrastive`: each row that belongs together is to find its `pair` among those of its batch, by a softmax over cosines
+    (multiple negatives); the larger the batch, the harder. Where files have no column `label`, all their rows belong together.
+    """
+    low: float = 0.0
+    """Least label."""
+    high: float = 1.0
+    """Greatest label, which stands for a cosine of 1."""
+    bottom: float = Field(default=0.0, ge=-1, lt=1)
+    """Cosine that the label `low` stands for, such as -1 where such texts are opposites."""
+    scale: float = Field(default=20.0, gt=0, le=1000)
+    """Of `contrastive`: what cosines are multiplied by before the softmax."""
+    positive: float | None = None
+    """Of `contrastive`: the label from which on a row belongs together; default: `high`.
+
+    The `pair` of any other row with a label is one more wrong answer for the rows of its batch, and its own loss is 0.
+    """
+
+
 class QuestionAnsweringTask(TaskBase):
     """The answer to a question as it stands in a text, which may be long: it is read through windows.
 
@@ -199,7 +228,8 @@ class QuestionAnsweringTask(TaskBase):
 
 
 _BUILT_IN = (
-    "binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "ranking", "question_answering",
+    "binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "ranking", "matching",
+    "question_answering",
 )  # fmt: skip
 
 
@@ -219,6 +249,7 @@ TaskSpec: TypeAlias = Annotated[
     | Annotated[TaggingTask, Tag("tagging")]
     | Annotated[MultipleChoiceTask, Tag("multiple_choice")]
     | Annotated[RankingTask, Tag("ranking")]
+    | Annotated[MatchingTask, Tag("matching")]
     | Annotated[QuestionAnsweringTask, Tag("question_answering")]
     | Annotated[OwnTask, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
