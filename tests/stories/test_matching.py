@@ -22,7 +22,7 @@ from manyheads.errors import DataError, RecipeError
 from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
-from manyheads.train.events import Finished
+from manyheads.train.events import Finished, Saved
 
 RECIPE = """\
 seed: 5
@@ -174,6 +174,20 @@ def test_accumulated_rounds_have_the_rows_of_their_own_batch_to_find(recipe: Pat
     assert isinstance(last, Finished)
     [loss] = [r.value for r in last.records if r.key == "like/like/train/loss"]
     assert loss == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["cosine", "contrastive"])
+def test_a_run_that_was_left_goes_on_bit_for_bit(recipe: Path, loss: str) -> None:
+    change = CONTRASTIVE if loss == "contrastive" else []
+    whole = finished(recipe, *change, "output=whole")
+    for event in run(load_recipe(recipe, [*change, "output=left"])):
+        if isinstance(event, Saved) and event.step >= 8:
+            break
+    *_, last = run(load_recipe(recipe, [*change, "output=left"]))
+    assert isinstance(last, Finished)
+    for name in ("records.jsonl", "artefact/model.safetensors"):
+        assert (recipe.parent / "left" / name).read_bytes() == (recipe.parent / "whole" / name).read_bytes(), name
+    assert whole.best == last.best
 
 
 def test_the_command_line_asks_and_answers(recipe: Path, capfd: pytest.CaptureFixture[str]) -> None:

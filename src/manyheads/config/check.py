@@ -251,7 +251,8 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
         for label in values if labels and isinstance(values, dict) else ():
             if label not in labels:
                 yield absent((*path, key, label), "no label is called this", label, labels, at_key=True)
-    if isinstance(task, MultilabelTask) and task.top is not None and "threshold" in task.model_fields_set:
+    thresholded = isinstance(task, MultilabelTask) and task.threshold != MultilabelTask.model_fields["threshold"].default
+    if isinstance(task, MultilabelTask) and task.top is not None and thresholded:
         rule = "so many labels are predicted whatever their probability, so no threshold is looked at"
         yield Finding((*path, "top"), rule, str(task.top), remedy="take `top` or `threshold` out")
     if labels and isinstance(task, BinaryTask) and task.positive not in (None, *labels):
