@@ -356,7 +356,7 @@ def test_a_file_that_cannot_be_written_is_named_and_stays(tmp_path: Path, monkey
         path.touch()
         raise OSError(number, os.strerror(number))  # a write, unlike opening, names no file
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(ResourceError, match=os.strerror(number)) as caught:
         write_text(tmp_path / "file.txt", "new")
     assert caught.value.problems[0].place == str(tmp_path / "file.txt")

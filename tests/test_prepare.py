@@ -11,7 +11,8 @@ import pytest
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.cache import Cache
-from manyheads.data.targets import ClassTarget, MultilabelTarget, NumberTarget, TagTarget
+from manyheads.data.number_target import NumberTarget
+from manyheads.data.targets import ClassTarget, MultilabelTarget, TagTarget
 from manyheads.errors import DataError
 from manyheads.prepare import Source, _target, encoded, prepare, read_splits, sources
 from manyheads.text.tokenize import Tokenizer

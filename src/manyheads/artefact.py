@@ -155,11 +155,11 @@ def _at(file: Path, problem: Problem) -> Problem:
 
 
 def _check_heads(model: Model, file: Path) -> None:
-    """ArtefactError for each task whose head has not one score for each of its labels."""
+    """ArtefactError for each task whose head has not one score for each of its labels. A path may end without a head."""
     problems = []
     for name, task in model.tasks.items():
         width = ports_of(model.pool[task.steps[-1].module]).gives.width
-        if width not in (None, task.type.outputs):
+        if task.type.outputs and width not in (None, task.type.outputs):
             problems.append(Problem(f"task {name!r} wants {task.type.outputs} scores, and its head gives {width}", str(file)))
     if problems:
         raise ArtefactError(*problems)

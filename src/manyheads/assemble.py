@@ -18,10 +18,12 @@ from manyheads.config.spec.tasks import (
     PER_LABEL,
     BinaryTask,
     ClassificationTask,
+    MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
     OwnTask,
     QuestionAnsweringTask,
+    RankingTask,
     RegressionTask,
     TaggingTask,
     TaskBase,
@@ -29,12 +31,13 @@ from manyheads.config.spec.tasks import (
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.inner_targets import NO_ANSWER
+from manyheads.data.number_target import LikenessTarget
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
-from manyheads.metrics import Accepted, unfit
+from manyheads.metrics import Accepted, Relevances, unfit
 from manyheads.model import Model
 from manyheads.modules import Modules, pool_plan
 from manyheads.nn.weights import Saved, load_weights
@@ -203,7 +206,9 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(_pool(name, task, port, pool)))
         port = Port("vector", port.width)
-    if port.kind != "scores":
+    if made.outputs == 0:
+        _require_end(name, kind, made, port)
+    elif port.kind != "scores":
         steps.append(Step(_head(name, task, made, port, pool)))
     return TaskPlan(
         type=kind,
@@ -230,8 +235,14 @@ def _teaching(task: TaskBase) -> Teaching | None:
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     """Unknown metrics and those that the task cannot have, found before training; a plug-in's items are seen later."""
-    numbers, answers = isinstance(task, RegressionTask), isinstance(task, QuestionAnsweringTask)
-    sample = ([0.0], [0.0]) if numbers else ([Accepted(())], [""]) if answers else ()
+    sample: tuple[list[Any], list[Any]] | tuple[()] = ()
+    match task:
+        case RegressionTask() | MatchingTask():
+            sample = ([0.0], [0.0])
+        case RankingTask():
+            sample = ([Relevances((0.0, 1.0))], [(0.0, 0.0)])
+        case QuestionAnsweringTask():
+            sample = ([Accepted(())], [""])
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
@@ -247,6 +258,14 @@ def _pool(name: str, task: TaskBase, port: Port, pool: Modules) -> str:
     """The pool before the head: one for all tasks that pool alike, but the task's own where it has weights."""
     plan = pool_plan(task.pool, port.width)
     return pool.add(f"{name if plan.type == 'attention_pool' else task.pool}_pool", plan)
+
+
+def _require_end(name: str, kind: str, made: TaskType, port: Port) -> None:
+    """WiringError where a task without a head does not find what it wants at the end of its path."""
+    if port.kind != made.wants:
+        raise WiringError(
+            Problem(f"the path of a {kind} task ends in a {made.wants}, and this one in {port}", f"tasks.{name}.path")
+        )
 
 
 def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: Modules) -> str:
@@ -278,6 +297,13 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
             return {"labels": names, "scheme": task.scheme, "focal": task.focal}
         case MultipleChoiceTask():
             return {}
+        case RankingTask():
+            return {"loss": task.loss}
+        case MatchingTask():
+            positive = cast(LikenessTarget, prepared.targets[name]).cosine(
+                task.high if task.positive is None else task.positive
+            )
+            return {"loss": task.loss, "scale": task.scale, "positive": positive}
         case QuestionAnsweringTask():
             none = task.no_answer
             if none is None:

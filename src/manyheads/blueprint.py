@@ -34,7 +34,7 @@ class ModulePlan:
 class TaskPlan:
     """A task: its type and that type's arguments, its path with its head, what it reads and how it is scored.
 
-    `reads` is text, pair, words, choices or windows, which share `stride` pieces.
+    `reads` is text, pair, words, choices, towers (two texts, each by itself) or windows, which share `stride` pieces.
     """
 
     type: str

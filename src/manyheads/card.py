@@ -12,6 +12,7 @@ _EXAMPLES = {
     "text": '"A text of your own"',
     "words": '"A text of your own"',
     "pair": '("A text", "and another")',
+    "towers": '("A text", "and another")',
     "choices": '("A text", ["one choice", "another"])',
     "windows": '("A question?", "The text that holds the answer.")',
 }

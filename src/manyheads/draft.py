@@ -13,9 +13,10 @@ from pathlib import Path, PurePath
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.encode import InputSpec, sift
 from manyheads.data.labels import LabelMap, label_text
+from manyheads.data.number_target import NumberTarget
 from manyheads.data.read import Rows, Split, columns_of, default_columns, read_rows
 from manyheads.data.readers.source import PACKED
-from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
+from manyheads.data.targets import ClassTarget, KnownTarget, MultilabelTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError, listed
 from manyheads.types import Row
 

@@ -89,12 +89,17 @@ def writing(target: Path, kind: str, needed: int = 0) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a single file whole, or leave it as it was. Raises ResourceError, which names it."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`."""
     temp = path.with_name(_TEMP + secrets.token_hex(8))
     try:
-        temp.write_text(text, encoding="utf-8", newline="\n")
+        temp.write_bytes(content)
         temp.replace(path)
     except OSError as error:
-        _explain(error, path, None, len(text.encode()))
+        _explain(error, path, None, len(content))
         raise ResourceError(Problem(f"cannot be saved: {error.strerror}", str(path))) from error
     finally:
         with suppress(OSError):  # nothing is there once it has been renamed

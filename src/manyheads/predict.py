@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +20,7 @@ from manyheads.nn.trunk import Trunk
 from manyheads.task.base import Prediction, Reading
 from manyheads.text.tokenize import Pieces, Tokenizer
 from manyheads.text.words import first_pieces, words
-from manyheads.types import Batch, Tokens
+from manyheads.types import Batch, Output, Tokens
 
 Choices: TypeAlias = tuple[str, list[str]] | tuple[str, str, list[str]]
 Input: TypeAlias = str | tuple[str, str] | list[str] | Choices
@@ -45,7 +46,7 @@ class Answer:
     cut: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: a label with probabilities, a number, labels, tags with spans, a choice, an answer with its place."""
+        """Plain values: a label with probabilities, a number, labels, tags with spans, a choice, an order, an answer."""
         data: dict[str, Any] = {"input": self.input, "tasks": {t: self._task(p) for t, p in self.predictions.items()}}
         return {**data, "cut": self.cut} if self.cut else data
 
@@ -56,6 +57,8 @@ class Answer:
         if found is not None:
             return {"answer": value, "start": found.start, "stop": found.stop, "probability": found.probability}
         probabilities = dict(prediction.probabilities)
+        if prediction.ranking:
+            return {"ranking": list(prediction.ranking), "scores": list(prediction.scores), "text": value[0]}
         if prediction.index is not None:
             return {"choice": prediction.index, "text": value, "probabilities": list(probabilities.values())}
         if isinstance(value, str):
@@ -93,7 +96,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What tasks that read alike have in common: the encoder; single (texts, words), pair, choices or windows; the stride."""
+    """What tasks that read alike share: the encoder; single (texts, words), pair, choices, towers or windows; the stride."""
 
     trunk: str
     reads: str
@@ -123,7 +126,10 @@ class Predictor:
 
     @property
     def tasks(self) -> dict[str, str]:
-        """Task name to what it reads: text, pair, words, choices, or windows (a question and the text with its answer)."""
+        """Task name to what it reads: text, pair, words, choices, towers (two texts, each by itself), or windows.
+
+        Windows are those on the text in which a question's answer is to be found.
+        """
         return {name: plan.reads for name, plan in self._artefact.blueprint.tasks.items()}
 
     def __call__(self, inputs: Sequence[Input], tasks: Sequence[str] | None = None, tokens: int = _TOKENS) -> list[Answer]:
@@ -137,6 +143,28 @@ class Predictor:
         for number, value in enumerate(inputs):
             self._check(number, value, asked)
         return self._answers(inputs, asked, tokens)
+
+    def embed(self, texts: Sequence[str], task: str | None = None, tokens: int = _TOKENS) -> np.ndarray:
+        """(N, D) float32: the vectors of texts, in their order, in which the path of a `matching` task ends.
+
+        The cosine of two of them is what the task answers for the pair. `task` may be left out where the model has one such
+        task alone. Raises RecipeError for another task, and for what is no text.
+        """
+        name = self._embedding(task)
+        _require_several(texts)
+        for number, text in enumerate(texts):
+            _require_input(number, text)
+            if not isinstance(text, str):
+                raise RecipeError(
+                    Problem(f"input {number} must be a text; vectors are those of single texts", value=repr(text))
+                )
+        found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(texts)
+        read = self._read(list(texts), list(range(len(texts))), _Kind(self._trunks[name], "single"))
+        for group in _batches(read, tokens):
+            vectors = self._outputs(group, [name])[name].scores.float().cpu().numpy()
+            for item, vector in zip(group, vectors, strict=True):
+                found[item.place] = vector
+        return np.stack(found) if found else np.zeros((0, 0), np.float32)
 
     def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
         """Answers for any number of inputs, `chunk` of them in memory at a time.
@@ -196,13 +224,20 @@ class Predictor:
                 )
         return known if tasks is None else list(tasks)
 
+    def _embedding(self, task: str | None) -> str:
+        """The task, or the only one, whose path ends in vectors of single texts."""
+        known = [name for name, reads in self.tasks.items() if reads == "towers"]
+        if task is None and len(known) == 1:
+            return known[0]
+        if task not in known:
+            rule = f"vectors come from a task of type matching (there are: {listed(known)})"
+            rule = rule if known else "the model has no task of type matching, which vectors come from"
+            raise RecipeError(Problem(rule, value=task, nearest=nearest(task, known) if task else None))
+        return str(task)
+
     def _check(self, number: int, value: object, asked: Sequence[str]) -> None:
         """RecipeError for what is no input, or none that an asked task can read."""
-        if not _is_input(value):
-            rule = f"input {number} must be a text, a pair (tuple) of texts, a list of words or a text with a list of choices"
-            raise RecipeError(Problem(rule, value=repr(value)))
-        if _SURROGATE.search("\n".join(_texts(value))):
-            raise RecipeError(Problem(f"input {number} holds half of a character (a lone surrogate)", value=repr(value)))
+        value = _require_input(number, value)
         kinds = [self._kind(task) for task in asked]
         if not any(kind.fits(value) for kind in kinds):
             wanted = " and ".join(dict.fromkeys(_WANTED[kind.reads] for kind in kinds))
@@ -214,17 +249,30 @@ class Predictor:
         return [_one(value, place, tokenizer, longest, kind) for value, place in zip(inputs, places, strict=True)]
 
     @torch.inference_mode()
-    def _answer(self, group: list[_Read], names: list[str]) -> list[dict[str, Prediction]]:
+    def _outputs(self, group: list[_Read], names: list[str], parts: tuple[int, ...] | None = None) -> dict[str, Output]:
         tokens = _collate(group).to(self.device)
-        several = self.tasks[names[0]] in ("choices", "windows")
-        parts = tuple(len(item.sequences) for item in group) if several else None
-        outputs = self.model.answer(Batch("predict", {"text": tokens}, {}, range(len(group)), parts=parts), names)
+        return self.model.answer(Batch("predict", {"text": tokens}, {}, range(len(group)), parts=parts), names)
+
+    @torch.inference_mode()
+    def _answer(self, group: list[_Read], names: list[str]) -> list[dict[str, Prediction]]:
+        several = self.tasks[names[0]] in ("choices", "windows", "towers")
+        outputs = self._outputs(group, names, tuple(len(item.sequences) for item in group) if several else None)
         readings = [item.reading for item in group]
         found: list[dict[str, Prediction]] = [{} for _ in group]
         for name, output in outputs.items():
             for row, prediction in zip(found, self.model.tasks[name].type.predict(name, output.scores, readings), strict=True):
                 row[name] = prediction
         return found
+
+
+def _require_input(number: int, value: object) -> Input:
+    """RecipeError for what no task could read."""
+    if not _is_input(value):
+        rule = f"input {number} must be a text, a pair (tuple) of texts, a list of words or a text with a list of choices"
+        raise RecipeError(Problem(rule, value=repr(value)))
+    if _SURROGATE.search("\n".join(_texts(value))):
+        raise RecipeError(Problem(f"input {number} holds half of a character (a lone surrogate)", value=repr(value)))
+    return value
 
 
 def _require_several(inputs: object) -> None:
@@ -246,10 +294,11 @@ def _limit(model: nn.Module, trunk: str) -> int:
 
 
 _SHAPES = {"text": "one text", "words": "a list of words", "pair": "a pair", "choices": "a text with choices"}
-_READABLE = {"text": ("single",), "words": ("single",), "pair": ("pair", "windows"), "choices": ("choices",)}
+_READABLE = {"text": ("single",), "words": ("single",), "pair": ("pair", "windows", "towers"), "choices": ("choices",)}
 _WANTED = {
     "single": "single texts",
     "pair": "pairs",
+    "towers": "pairs",
     "choices": "texts with choices",
     "windows": "questions with the text to answer from",
 }
@@ -294,6 +343,8 @@ def _one_of_several(value: tuple[str, str] | Choices, place: int, tokenizer: Tok
         between = value[1] if len(value) == 3 else None
         sequences = tuple(tokenizer.encode_texts(*with_choices(first, between, last), longest))
         return _Read(place, sequences, ((),) * len(last), Reading(choices=tuple(last)))
+    if kind.reads == "towers":
+        return _Read(place, tuple(tokenizer.encode_texts([first, last], None, longest)), ((), ()), Reading())
     if kind.stride is None:
         return _Read(place, (tokenizer.encode_texts([first], [last], longest)[0],), ((),), Reading())
     windows = tokenizer.encode_windows([first], [last], longest, kind.stride)[0]

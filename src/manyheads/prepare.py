@@ -14,10 +14,12 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.tasks import (
     BinaryTask,
+    MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
     OwnTask,
     QuestionAnsweringTask,
+    RankingTask,
     RegressionTask,
     TaggingTask,
     TaskBase,
@@ -25,11 +27,12 @@ from manyheads.config.spec.tasks import (
 from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
 from manyheads.data.labels import CORRECT, Found, LabelMap
+from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
-from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, NumberTarget, TagTarget
+from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, TagTarget
 from manyheads.errors import DataError, Problem
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
@@ -52,10 +55,10 @@ class Source:
 
     @property
     def reads(self) -> str:
-        """text, pair, words, choices or windows."""
+        """text, pair, words, choices, windows or towers."""
         inputs = self.inputs
         if inputs.parts:
-            return "choices" if inputs.choices else "windows"
+            return "towers" if inputs.towers else "choices" if inputs.choices else "windows"
         return "words" if inputs.words else "pair" if inputs.pair else "text"
 
     @property
@@ -64,6 +67,9 @@ class Source:
         spec, usual = self.spec, default_columns(self.spec)
         if any(isinstance(task, QuestionAnsweringTask) for task in self.tasks.values()):
             return InputSpec(text=spec.text or "question", pair=spec.pair or "context", stride=spec.stride)
+        if any(isinstance(task, MatchingTask) for task in self.tasks.values()):
+            text, pair = spec.text or usual.text or "text", spec.pair or usual.pair or "pair"
+            return InputSpec(text=text, pair=pair, towers=True)
         if spec.choices is not None:
             return InputSpec(text=spec.text or "text", pair=spec.pair, choices=spec.choices)
         if spec.words is not None:
@@ -247,13 +253,19 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
         context = source.inputs.pair or ""
         return AnswerTarget(name, task.data.label or "answers", context=context, starts=task.starts, missing=missing)
     column = task.data.label or "label"
-    if isinstance(task, MultipleChoiceTask) or kind == "choice":
+    if isinstance(task, MultipleChoiceTask | RankingTask) or kind in ("choice", "relevances"):
+        ranked = isinstance(task, RankingTask) or kind == "relevances"
         if source.inputs.choices is None:
-            rule = "one of a row's choices is learned, but the data set has no column of choices"
+            learned = "the order of a row's candidates" if ranked else "one of a row's choices"
+            rule = f"{learned} is learned, but the data set has no column of choices"
             raise DataError(Problem(rule, f"tasks.{name}.data", remedy="name it under `choices`"))
-        return ChoiceTarget(name, column, choices=source.inputs.choices, missing=missing)
+        return (RelevanceTarget if ranked else ChoiceTarget)(name, column, choices=source.inputs.choices, missing=missing)
     if isinstance(task, MultilabelTask) or kind == "multilabel":
         return MultilabelTarget(name, column, separator=getattr(task, "separator", "|"), missing=missing, labels=labels)
+    if isinstance(task, MatchingTask):
+        bare = task.loss == "contrastive" and task.data.label is None
+        scale = {"low": task.low, "high": task.high, "bottom": task.bottom}
+        return LikenessTarget(name, column, **scale, bare=bare, missing=missing)
     if isinstance(task, RegressionTask) or kind == "number":
         low, high = getattr(task, "low", None), getattr(task, "high", None)
         return NumberTarget(name, column, low=low, high=high, missing=missing)

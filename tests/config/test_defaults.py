@@ -118,7 +118,8 @@ def test_an_unknown_type_names_the_nearest_and_the_rest_is_checked_as_that(refus
         "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer', "
         "'scalar_mix', 'feedforward'; found 'pretraned'; did you mean 'pretrained'?",
         "recipe.yaml:13:16: no task type is called this; there are 'classification', 'binary', 'multilabel', "
-        "'regression', 'tagging', 'multiple_choice', 'question_answering'; found 'taging'; did you mean 'tagging'?",
+        "'regression', 'tagging', 'multiple_choice', 'ranking', 'matching', 'question_answering'; found 'taging'; "
+        "did you mean 'tagging'?",
         "recipe.yaml:13:24: `tasks.tags` has no key of this name; found 'schem'; did you mean 'scheme'?",
     ]
     assert len(text.splitlines()) == 3

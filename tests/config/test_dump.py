@@ -103,6 +103,18 @@ def test_a_dump_loads_again_to_an_equal_recipe(data: dict[str, Any]) -> None:
     assert dump(again.recipe) == dump(made.recipe)
 
 
+@pytest.mark.parametrize("task", [{"type": "multilabel", "top": 2}, {"type": "matching"}, {"type": "ranking"}], ids=str)
+def test_a_default_that_is_written_out_is_none_that_was_set(task: dict[str, Any]) -> None:
+    """Keys that exclude each other, one of them with a default."""
+    data = {"train": "rows.jsonl", **({"choices": "candidates"} if task["type"] == "ranking" else {})}
+    modules = {"encoder": {"type": "pretrained", "name": "minilm"}}
+    made = recipe_from({"modules": modules, "tasks": {"t": {**task, "path": ["encoder"], "data": data}}})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r.yaml"
+        path.write_text(dump(made.recipe), encoding="utf-8")
+        assert load_recipe(path).recipe == made.recipe
+
+
 def test_the_example_comes_back(load: Load) -> None:
     recipe = load(EXAMPLE).recipe
     assert load(dump(recipe)).recipe == recipe

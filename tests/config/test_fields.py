@@ -87,6 +87,8 @@ def test_types_that_are_built_in() -> None:
         "regression",
         "tagging",
         "multiple_choice",
+        "ranking",
+        "matching",
         "question_answering",
     ]
     assert kind(ClassificationTask) == "classification"

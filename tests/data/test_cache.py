@@ -18,7 +18,8 @@ import manyheads.data.cache as module
 from manyheads.data.cache import Cache, default_folder, schema, to_table
 from manyheads.data.encode import InputSpec, encode
 from manyheads.data.labels import LabelMap
-from manyheads.data.targets import ClassTarget, MultilabelTarget, NumberTarget, TagTarget, TaskTarget
+from manyheads.data.number_target import NumberTarget
+from manyheads.data.targets import ClassTarget, MultilabelTarget, TagTarget, TaskTarget
 from manyheads.errors import DataError, ResourceError
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import Example, Place, Row

@@ -15,7 +15,8 @@ from manyheads.data import cache
 from manyheads.data.cache import schema, to_table
 from manyheads.data.collate import Collator
 from manyheads.data.labels import LabelMap
-from manyheads.data.targets import BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, TagTarget, TaskTarget
+from manyheads.data.number_target import NumberTarget
+from manyheads.data.targets import BinaryTarget, ClassTarget, MultilabelTarget, TagTarget, TaskTarget
 from manyheads.nn.losses import items
 from manyheads.types import IGNORE, Example, Place, Target, Tokens
 

@@ -13,7 +13,8 @@ from manyheads.data import cache
 from manyheads.data.cache import Cache, schema, to_table
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.data.encode import InputSpec, encode
-from manyheads.data.targets import ClassTarget, MultilabelTarget, NumberTarget, TagTarget, TaskTarget
+from manyheads.data.number_target import NumberTarget
+from manyheads.data.targets import ClassTarget, MultilabelTarget, TagTarget, TaskTarget
 from manyheads.nn.losses import items
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import IGNORE, Place, Row

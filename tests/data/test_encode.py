@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from manyheads.data import labels
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.labels import LabelMap
-from manyheads.data.targets import ClassTarget, NumberTarget, TagTarget
+from manyheads.data.number_target import NumberTarget
+from manyheads.data.targets import ClassTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import Example, Place, Row

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from manyheads.data.label_column import require_column
 from manyheads.data.labels import LabelMap
+from manyheads.data.number_target import NumberTarget
 from manyheads.data.targets import (
     BinaryTarget,
     ClassTarget,
     KnownTarget,
     MultilabelTarget,
-    NumberTarget,
     TagTarget,
     target_from_json,
 )

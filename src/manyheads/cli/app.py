@@ -150,6 +150,30 @@ def predict(
 
 
 @app.command()
+def embed(
+    artefact: ArtefactPath,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without any, lines of --input or of standard input.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="A file: plain lines, or JSON lines of text; - is stdin.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="The matching task whose vectors they are; default: the only one.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .npy file to write; default: JSON lines on standard output.")
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Give the vectors of texts that a matching task compares."""
+    from manyheads.cli.embedding import embed as command
+
+    _load(plugin)
+    command(artefact, texts or [], source, task, output)
+
+
+@app.command()
 def export(
     artefact: ArtefactPath,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write: in it, one a task.", show_default=False)],

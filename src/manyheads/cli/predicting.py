@@ -20,7 +20,7 @@ from manyheads.predict import Answer, Input, Predictor
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """An input, the place where it stands, and what its answer repeats: its `id`, if it has one."""
 
     input: Input
@@ -30,10 +30,8 @@ class _Line:
 
 def predict(artefact: Path, texts: Sequence[str], source: Path | None, tasks: Sequence[str] | None, as_json: bool) -> None:
     """Answers on standard output: readable for texts typed here, JSON lines for files and pipes."""
-    if texts and source is not None:
-        raise RecipeError(Problem("texts are given here and by --input; one of them is wanted", value=str(source)))
+    lines = lines_of(texts, source)
     predictor = Predictor.load(find_artefact(artefact))
-    lines = (_Line(text) for text in texts) if texts else _inputs(source)
     chunk = 1 if not texts and sys.stdin.isatty() else 512  # whoever types wants an answer a line
     for line, answer in _answered(predictor, lines, tasks, chunk):
         if texts and not as_json:
@@ -45,10 +43,10 @@ def predict(artefact: Path, texts: Sequence[str], source: Path | None, tasks: Se
 
 
 def _answered(
-    predictor: Predictor, lines: Iterable[_Line], tasks: Sequence[str] | None, chunk: int
-) -> Iterator[tuple[_Line, Answer]]:
+    predictor: Predictor, lines: Iterable[Line], tasks: Sequence[str] | None, chunk: int
+) -> Iterator[tuple[Line, Answer]]:
     """Each line with its answer. A line that no asked task can read is a DataError with its place."""
-    waiting: deque[_Line] = deque()
+    waiting: deque[Line] = deque()
 
     def inputs() -> Iterator[Input]:
         for line in lines:
@@ -70,7 +68,14 @@ def find_artefact(path: Path) -> Path:
     return inner if not (path / "manifest.json").exists() and inner.is_dir() else path
 
 
-def _inputs(source: Path | None) -> Iterator[_Line]:
+def lines_of(texts: Sequence[str], source: Path | None) -> Iterable[Line]:
+    """Texts as they were typed, or the inputs of a file; None is standard input. RecipeError where both are given."""
+    if texts and source is not None:
+        raise RecipeError(Problem("texts are given here and by --input; one of them is wanted", value=str(source)))
+    return [Line(text) for text in texts] if texts else _inputs(source)
+
+
+def _inputs(source: Path | None) -> Iterator[Line]:
     if source is None or str(source) == "-":
         if sys.stdin.isatty():
             note("one text a line, end with Ctrl-D:")
@@ -83,7 +88,7 @@ def _inputs(source: Path | None) -> Iterator[_Line]:
         raise DataError(Problem(f"cannot be read: {error.strerror}", str(source))) from error
 
 
-def _lines(file: BinaryIO, name: str, as_json: bool = False) -> Iterator[_Line]:
+def _lines(file: BinaryIO, name: str, as_json: bool = False) -> Iterator[Line]:
     """Every line as a text; or JSON objects, where the file says so or its first line that is not empty is one.
 
     An empty line is a text like any other, so that answers keep step with lines; between JSON objects it is nothing.
@@ -97,7 +102,7 @@ def _lines(file: BinaryIO, name: str, as_json: bool = False) -> Iterator[_Line]:
         except UnicodeDecodeError as error:
             raise DataError(Problem(f"is not UTF-8 at byte {error.start + 1} of the line", place)) from error
         if not as_json:
-            yield _Line(line, place)
+            yield Line(line, place)
         elif line.strip():
             yield _parsed(line, place)
 
@@ -122,7 +127,7 @@ def _is_object(raw: bytes) -> bool:
         return text.startswith("{")
 
 
-def _parsed(line: str, place: str) -> _Line:
+def _parsed(line: str, place: str) -> Line:
     try:
         data: Any = json.loads(line)
         json.dumps(data, ensure_ascii=False).encode()
@@ -134,15 +139,15 @@ def _parsed(line: str, place: str) -> _Line:
     match data:
         case {"text": str(text), "choices": list(choices)} if isinstance(data.get("pair", ""), str) and _several(choices):
             between = (data["pair"],) if "pair" in data else ()
-            return _Line((text, *between, choices), place, _repeated(data, place))
+            return Line((text, *between, choices), place, _repeated(data, place))
         case {"text": str(text), "pair": str(pair)} if "choices" not in data:
-            return _Line((text, pair), place, _repeated(data, place))
+            return Line((text, pair), place, _repeated(data, place))
         case {"question": str(text), "context": str(pair)}:
-            return _Line((text, pair), place, _repeated(data, place))
+            return Line((text, pair), place, _repeated(data, place))
         case {"text": str(text)} if "pair" not in data and "choices" not in data:
-            return _Line(text, place, _repeated(data, place))
+            return Line(text, place, _repeated(data, place))
         case {"words": list(words)} if all(isinstance(w, str) for w in words):
-            return _Line(words, place, _repeated(data, place))
+            return Line(words, place, _repeated(data, place))
     wanted = "text, with text and pair, with a list of words, with question and context, or with text and two or more choices"
     raise DataError(Problem(f"an object with {wanted} is wanted{_amiss(data)}", place, line))
 
@@ -195,6 +200,8 @@ def _summary(found: dict[str, Any]) -> str:
         return f"{printable(found['label'])} ({found['probabilities'][found['label']]:.2f})"
     if "choice" in found:
         return f"{printable(found['text'])} ({found['probabilities'][found['choice']]:.2f})"
+    if "ranking" in found:
+        return f"{printable(found['text'])} ({found['scores'][0]:.2f})"
     if "answer" in found:
         return f"{printable(found['answer']) or 'no answer'} ({found['probability']:.2f})"
     if "labels" in found:

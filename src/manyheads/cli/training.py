@@ -116,6 +116,7 @@ def _asking(artefact: Path) -> str:
         return f"manyheads predict {artefact} 'A text of your own'"
     keys = {
         "pair": '"text": "A text", "pair": "and another"',
+        "towers": '"text": "A text", "pair": "and another"',
         "choices": '"text": "A text", "choices": ["one choice", "another"]',
         "windows": '"question": "A question?", "context": "The text that holds the answer."',
     }

@@ -16,10 +16,12 @@ from manyheads.config.spec.modules import AdapterModule, LayerModule, Pretrained
 from manyheads.config.spec.tasks import (
     PER_LABEL,
     BinaryTask,
+    MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
     OwnTask,
     QuestionAnsweringTask,
+    RankingTask,
     RegressionTask,
     StepSpec,
     TaggingTask,
@@ -52,6 +54,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_length(name, task, recipe))
         findings.extend(_parts(name, task, recipe))
         findings.extend(_labels(name, task))
+        findings.extend(_likeness(name, task))
         findings.extend(_answers(name, task))
         findings.extend(_metrics(name, task, plugins.get("metric")))
     findings.extend(_weights(recipe, root))
@@ -203,16 +206,24 @@ def _parts(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
         return
     type_path: KeyPath = ("tasks", name, "type")
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
-    if isinstance(task, MultipleChoiceTask) and spec.choices is None:
-        yield Finding(type_path, f"the task learns one of several choices, and `{dotted(home)}` names no `choices`", kind)
-    if not isinstance(task, MultipleChoiceTask) and spec.choices is not None:
-        yield Finding(type_path, "rows of choices are learned by a task of type 'multiple_choice'", kind)
+    chooses = isinstance(task, MultipleChoiceTask | RankingTask)
+    if chooses and spec.choices is None:
+        learned = "the order of candidates" if isinstance(task, RankingTask) else "one of several choices"
+        yield Finding(type_path, f"the task learns {learned}, and `{dotted(home)}` names no `choices`", kind)
+    if not chooses and spec.choices is not None:
+        yield Finding(type_path, "rows of choices are learned by a task of type 'multiple_choice' or 'ranking'", kind)
     if isinstance(task, QuestionAnsweringTask) and spec.words is not None:
         yield Finding(type_path, "answers are found in texts, and the rows come as words", kind)
+    if isinstance(task, MatchingTask) and spec.words is not None:
+        yield Finding(type_path, "two texts are compared, and the rows come as words", kind)
     others = {n: t for n, t in recipe.tasks.items() if t.data.from_ is not None and t.data.from_ == task.data.from_}
     asked = [n for n, t in others.items() if isinstance(t, QuestionAnsweringTask)]
     if asked and not isinstance(task, QuestionAnsweringTask):
         rule = f"the data set is read through windows for {listed(asked)}, and only question answering learns from windows"
+        yield Finding(type_path, rule, kind, remedy="name the same files as a data set of the task's own")
+    apart = [n for n, t in others.items() if isinstance(t, MatchingTask)]
+    if apart and not asked and not isinstance(task, MatchingTask):
+        rule = f"the two texts of a row are read each by itself for {listed(apart)}, and only matching learns from that"
         yield Finding(type_path, rule, kind, remedy="name the same files as a data set of the task's own")
 
 
@@ -240,7 +251,8 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
         for label in values if labels and isinstance(values, dict) else ():
             if label not in labels:
                 yield absent((*path, key, label), "no label is called this", label, labels, at_key=True)
-    if isinstance(task, MultilabelTask) and task.top is not None and "threshold" in task.model_fields_set:
+    thresholded = isinstance(task, MultilabelTask) and task.threshold != MultilabelTask.model_fields["threshold"].default
+    if isinstance(task, MultilabelTask) and task.top is not None and thresholded:
         rule = "so many labels are predicted whatever their probability, so no threshold is looked at"
         yield Finding((*path, "top"), rule, str(task.top), remedy="take `top` or `threshold` out")
     if labels and isinstance(task, BinaryTask) and task.positive not in (None, *labels):
@@ -248,8 +260,23 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
     if isinstance(task, TaggingTask) and task.focal and task.decoder == "crf":
         rule = "the likelihood of a whole path has no focal loss, which is for single items"
         yield Finding((*path, "focal"), rule, f"{task.focal:g}", remedy="take `focal` out, or write `decoder: softmax`")
-    if isinstance(task, RegressionTask) and task.low is not None and task.high is not None and task.low >= task.high:
-        yield Finding((*path, "low"), f"`low` must be less than `high`, which is {task.high:g}", f"{task.low:g}")
+    ranged = task if isinstance(task, RegressionTask | MatchingTask) else None
+    if ranged is not None and ranged.low is not None and ranged.high is not None and ranged.low >= ranged.high:
+        yield Finding((*path, "low"), f"`low` must be less than `high`, which is {ranged.high:g}", f"{ranged.low:g}")
+
+
+def _likeness(name: str, task: TaskBase) -> Iterator[Finding]:
+    """Keys of the loss that a matching task has, and a label from which on rows belong together that rows can have."""
+    if not isinstance(task, MatchingTask):
+        return
+    path: KeyPath = ("tasks", name)
+    for key in ("scale", "positive") if task.loss == "cosine" else ():
+        if getattr(task, key) != MatchingTask.model_fields[key].default:
+            rule = f"`{key}` is for `loss: contrastive`"
+            yield Finding((*path, key), rule, f"{getattr(task, key):g}", remedy="take it out, or change the loss", at="key")
+    if task.positive is not None and not task.low < task.positive <= task.high:
+        rule = f"no label from `low`, {task.low:g}, to `high`, {task.high:g}, would be told apart by `positive`"
+        yield Finding((*path, "positive"), rule, f"{task.positive:g}")
 
 
 def _answers(name: str, task: TaskBase) -> Iterator[Finding]:

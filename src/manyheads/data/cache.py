@@ -54,7 +54,7 @@ def key(
     digest.update(repr((*settings, [(task, t.fingerprint) for task, t in targets.items()])).encode())
     columns = [*inputs.columns, *(target.column for target in targets.values())]
     for row in rows:
-        read = [row.values.get(column) for column in columns]
+        read = [row.values.get(column, ...) for column in columns]  # a column that is not there is no null
         digest.update(repr((row.place.path, row.place.line, read)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manyheads.data.cache import TARGET
-from manyheads.data.columns import Flags, Lists, Numbers, Tags, Targets, Where
+from manyheads.data.columns import Flags, Lists, Numbers, Relevances, Tags, Targets, Where
 from manyheads.data.windows import Answers, Parts
 from manyheads.types import IGNORE, Batch, Passage, Tokens
 
@@ -113,5 +113,5 @@ def _targets(arrays: Sequence[pa.Array], type_: pa.DataType) -> Targets | Answer
     if pa.types.is_fixed_size_list(type_):
         return Flags(arrays, type_.list_size, type_.value_type.to_pandas_dtype())
     if pa.types.is_list(type_):
-        return Tags(Lists(arrays))
+        return Relevances(Lists(arrays)) if pa.types.is_floating(type_.value_type) else Tags(Lists(arrays))
     return Numbers(arrays, np.nan, np.float32) if pa.types.is_floating(type_) else Numbers(arrays, IGNORE, np.int64)

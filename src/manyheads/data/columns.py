@@ -44,16 +44,21 @@ class Lists:
         return [self.values[b][start:stop] for b, start, stop in spans]
 
     def padded(
-        self, where: Where, fill: int, counts: np.ndarray | None = None, width: int = 0
+        self,
+        where: Where,
+        fill: float,
+        counts: np.ndarray | None = None,
+        width: int = 0,
+        dtype: type[np.generic] = np.int64,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(B, L) int64 and which entries are real; L is the longest list, at least `width`.
+        """(B, L) and which entries are real; L is the longest list, at least `width`.
 
         `counts` (S,) parts the lists of all rows, one after the other, anew: then (S, L).
         """
         lengths = self.lengths[where.rows] if counts is None else counts
         flat = np.concatenate(self.lists(where))
         real = np.arange(max(width, lengths.max())) < lengths[:, None]
-        padded = np.full(real.shape, fill, np.int64)
+        padded = np.full(real.shape, fill, dtype)
         padded[real] = flat
         return padded, real
 
@@ -84,6 +89,17 @@ class Flags:
         found = np.stack([self.values[b][i] for b, i in where.places]).astype(np.float32)
         found[[not self.valid[b][i] for b, i in where.places]] = np.nan
         return found
+
+
+class Relevances:
+    """A column of a number for each of a row's choices; a null is a row of NaN."""
+
+    def __init__(self, numbers: Lists) -> None:
+        self.numbers = numbers
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        """(B, P), NaN where a row has fewer choices."""
+        return self.numbers.padded(where, np.nan, dtype=np.float32)[0]
 
 
 class Tags:

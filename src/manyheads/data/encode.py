@@ -24,7 +24,8 @@ _CHUNK = 1024  # rows that are pieces at one time
 class InputSpec:
     """The columns that are the input: a text, a text and its pair, or words; a text and a list of choices to go with it.
 
-    With a `stride` the pair is read through windows that share so many pieces. Before choices a pair leads each of them.
+    With a `stride` the pair is read through windows that share so many pieces. Before choices a pair leads each of them. Of
+    `towers` the text and its pair are sequences of their own.
     """
 
     text: str | None = None
@@ -32,6 +33,7 @@ class InputSpec:
     words: str | None = None
     choices: str | None = None
     stride: int | None = None
+    towers: bool = False
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.words is None):
@@ -54,7 +56,7 @@ class InputSpec:
     @property
     def parts(self) -> bool:
         """Whether a row is several sequences."""
-        return self.choices is not None or self.stride is not None
+        return self.choices is not None or self.stride is not None or self.towers
 
 
 def encode(
@@ -151,8 +153,8 @@ def _require_columns(rows: Sequence[Row], inputs: InputSpec, targets: Mapping[st
     problems = Found()
     for column in inputs.columns:
         problems.collect(require_column, rows, column, "the input")
-    for task, target in targets.items():
-        problems.collect(require_column, rows, target.column, f"task {task}")
+    for target in targets.values():
+        problems.collect(target.require, rows)
     problems.check()
 
 
@@ -170,6 +172,8 @@ def _tokenize(
         firsts, seconds = (list(chain.from_iterable(side)) for side in zip(*both, strict=True))
         found = iter(tokenizer.encode_texts(firsts, seconds, max_length))
         return [tuple(islice(found, len(choices))) for choices in lists]
+    if pairs is not None and inputs.towers:
+        return list(zip(*(tokenizer.encode_texts(side, None, max_length) for side in (texts, pairs)), strict=True))
     if pairs is not None and inputs.stride is not None:
         return tokenizer.encode_windows(texts, pairs, max_length, inputs.stride)
     return [(pieces,) for pieces in tokenizer.encode_texts(texts, pairs, max_length)]

@@ -1,4 +1,4 @@
-"""Targets that a row's own input tells: which of its choices is right, where in its text the answer stands."""
+"""Targets that a row's own input tells: which of its choices is right, their order, where in its text the answer stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from manyheads.data.label_column import Labelled, require_column
+from manyheads.data.label_column import LARGEST, Labelled, number_of, require_column
 from manyheads.data.labels import Found, is_missing, kind_of, label_text
 from manyheads.errors import DataError, Problem, nearest, shown
 from manyheads.text.answers import misplaced
@@ -62,14 +62,23 @@ class ChoiceTarget(_Inner):
     def input(self) -> str:
         return self.choices
 
-    def target(self, row: Row) -> int | None:
-        value = row.values.get(self.column)
-        if is_missing(value, self.missing):
-            return None
+    def candidates(self, row: Row) -> Sequence[Value]:
+        """The row's choices. DataError for what is no list."""
         choices = row.values.get(self.choices)
         if isinstance(choices, str) or not isinstance(choices, Sequence):
             rule = f"column {shown(self.choices)} must be a list of choices"
             raise DataError(self.problem(row, rule, choices, _LISTS if isinstance(choices, str) else ""))
+        return choices
+
+    def target(self, row: Row) -> Target:
+        return self.index(row)
+
+    def index(self, row: Row) -> int | None:
+        """The number of the right choice, None where the label is missing."""
+        value = row.values.get(self.column)
+        if is_missing(value, self.missing):
+            return None
+        choices = self.candidates(row)
         if isinstance(value, str) and choices.count(value) == 1:
             return choices.index(value)
         name = label_text(value)
@@ -83,6 +92,42 @@ class ChoiceTarget(_Inner):
         if int(name) >= len(choices):
             raise DataError(self.problem(row, f"the row has {len(choices)} choices, numbered from 0", value))
         return int(name)
+
+
+@dataclass(frozen=True, slots=True)
+class RelevanceTarget(ChoiceTarget):
+    """How relevant each of a row's candidates is, numbers from 0 on; or the one relevant candidate, as of a `ChoiceTarget`.
+
+    Candidates that are all alike have no order: their row has no target.
+    """
+
+    kind: ClassVar[str] = "relevances"
+    arrow: ClassVar[pa.DataType] = pa.list_(pa.float32())
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """As of other targets; DataError where no row has two candidates that differ in relevance, too."""
+        found = _Inner.fit(self, rows)  # slots make the class anew, which `super()` would miss
+        if all(self.target(row) is None for row in rows):
+            rule = f"task {self.task}: no row has two candidates that differ in relevance, so there is no order to learn"
+            raise DataError(Problem(rule, rows[0].place.path))
+        return found
+
+    def target(self, row: Row) -> tuple[float, ...] | None:
+        value = row.values.get(self.column)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            one = self.index(row)
+            return None if one is None else tuple(float(i == one) for i in range(len(self.candidates(row))))
+        candidates = self.candidates(row)
+        if len(value) != len(candidates):
+            raise DataError(self.problem(row, f"there are {len(candidates)} candidates and {len(value)} relevances", value))
+        found = tuple(self._relevance(row, entry) for entry in value)
+        return found if len(set(found)) > 1 else None
+
+    def _relevance(self, row: Row, value: Value) -> float:
+        number = number_of(value)
+        if number is None or not 0 <= number <= LARGEST:
+            raise DataError(self.problem(row, "a relevance is a finite number from 0 on", value))
+        return number
 
 
 NO_ANSWER: Mapping[str, Any] = {"start": -1, "stop": -1, "accepted": []}

@@ -29,9 +29,17 @@ class Labelled:
     missing: tuple[str, ...] = field(default=(), kw_only=True)
     kind: ClassVar[str]
 
+    def require(self, rows: Sequence[Row]) -> None:
+        """DataError with the columns that there are, if no row has the label column."""
+        require_column(rows, self.column, f"task {self.task}")
+
+    def lacks(self, row: Row) -> bool:
+        """Whether the row has no label."""
+        return is_missing(row.values.get(self.column), self.missing)
+
     def labelled(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Value]]:
         """The rows that have a label, with it. DataError where the column is not there or no row has a label."""
-        require_column(rows, self.column, f"task {self.task}")
+        self.require(rows)
         empty = True
         for row in rows:
             value = row.values.get(self.column)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyheads.data.label_column import LARGEST, number_of, require_column
-from manyheads.data.labels import Found, is_missing, kind_of
+from manyheads.data.labels import Found, kind_of
 from manyheads.data.targets import KnownTarget
 from manyheads.errors import DataError, Problem, shown
 from manyheads.types import Row
@@ -30,7 +30,7 @@ class RowWeights:
 
     def weight(self, row: Row) -> float | None:
         """A row's weight, None where it has no label. DataError for what is no finite number from 0 on."""
-        if is_missing(row.values.get(self.target.column), self.target.missing):
+        if self.target.lacks(row):
             return None
         value = row.values.get(self.column)
         if value is None or value == "":

@@ -6,8 +6,10 @@
     binary       as class, of two labels                          that of the second label   (B, 1) float32
     multilabel   text with a separator, or a list of labels       0 or 1 for each label      (B, C) float32
     number       a number, or text that spells one                the number                 (B,) float32
+    likeness     a number, or none where all pairs are alike      the cosine that it means   (B,) float32
     tags         a list of tags, one a word                       index for each word        (B, W) int64
     choice       number or text of the right choice               number from 0              (B,) int64
+    relevances   relevances, or the one relevant choice           one for each choice        (B, P) float32
     answer       answers with their offsets in a text             characters of the first    (B, P, 2) int64, words of windows
 
 A target is frozen: `fit` gives one that knows the labels of the training rows, or keeps those that were declared. A missing
@@ -23,9 +25,10 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget
-from manyheads.data.label_column import LARGEST, NUMBER, Drift, Labelled, Named, number_of
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
+from manyheads.data.label_column import Named
 from manyheads.data.labels import Found, LabelMap, is_missing, kind_of
+from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.soft import is_soft, probabilities
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.text.tags import Scheme, spans
@@ -42,12 +45,16 @@ class TaskTarget(Protocol):
 
     @property
     def arrow(self) -> pa.DataType:
-        """How the cache holds it: int64, float64, a list of int8 or float32 of fixed size (labels) or of int32 (tags)."""
+        """How the cache holds it: int64, float64, a list of int8 or float32 of fixed size (labels), of int32, of float32."""
         ...
 
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides a row's target."""
+        ...
+
+    def require(self, rows: Sequence[Row]) -> None:
+        """DataError where the rows must have the label column and none has it."""
         ...
 
     def target(self, row: Row) -> Target:
@@ -186,49 +193,6 @@ class MultilabelTarget(Named):
 
 
 @dataclass(frozen=True, slots=True)
-class NumberTarget(Labelled):
-    """A number a row, from `low` to `high`. Text must spell it with a point: `3.5`, `-2`, `1e-3`."""
-
-    low: float | None = field(default=None, kw_only=True)
-    high: float | None = field(default=None, kw_only=True)
-    kind: ClassVar[str] = "number"
-    arrow: ClassVar[pa.DataType] = pa.float64()
-
-    def fit(self, rows: Sequence[Row]) -> Self:
-        """The target itself, once `rows` have labels of one type. DataError where they do not."""
-        drift, problems = Drift(self), Found()
-        for row, value in self.labelled(rows):
-            problems.collect(drift.see, row, value)
-        problems.check()
-        return self
-
-    @property
-    def terse(self) -> Self:
-        return self
-
-    def check(self, row: Row) -> None:
-        """DataError for a label that is no such number."""
-        self.target(row)
-
-    def target(self, row: Row) -> float | None:
-        value = row.values.get(self.column)
-        if is_missing(value, self.missing):
-            return None
-        number = number_of(value)
-        if number is None:
-            comma = isinstance(value, str) and NUMBER.fullmatch(value.replace(",", ".", 1))
-            remedy = "write a point, not a comma" if comma else 'texts that mean "no label" are declared under `missing`'
-            raise DataError(self.problem(row, "a number is wanted", value, remedy))
-        if not abs(number) <= LARGEST:
-            raise DataError(self.problem(row, "a number must be finite, in single precision too", value))
-        if self.low is not None and number < self.low:
-            raise DataError(self.problem(row, f"a number must be at least {self.low}", value))
-        if self.high is not None and number > self.high:
-            raise DataError(self.problem(row, f"a number must be at most {self.high}", value))
-        return number
-
-
-@dataclass(frozen=True, slots=True)
 class TagTarget(Named):
     """One tag a word; the target has an index for each word, `IGNORE` for a word whose tag is missing.
 
@@ -282,7 +246,8 @@ class TagTarget(Named):
 
 KnownTarget: TypeAlias = ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget
 _ALL: tuple[type[KnownTarget], ...] = (
-    BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, TagTarget, ChoiceTarget, AnswerTarget,
+    BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, LikenessTarget, TagTarget, ChoiceTarget, RelevanceTarget,
+    AnswerTarget,
 )  # fmt: skip
 _KINDS = {made.kind: made for made in _ALL}
 
@@ -306,9 +271,9 @@ def _field(name: str, value: Any) -> Any:
     if name in ("missing", "order"):
         if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
             return tuple(value)
-    elif name in ("low", "high"):
+    elif name in ("low", "high", "bottom"):
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return value
-    elif isinstance(value, bool if name == "soft" else str) or (name == "positive" and value is None):
+    elif isinstance(value, bool if name in ("soft", "bare") else str) or (name == "positive" and value is None):
         return value
     raise ArtefactError(Problem("a target has a field of another type", name, repr(value)))

@@ -5,6 +5,7 @@
     classification  accuracy, precision, recall, F, MCC, coverage, ROC-AUC
     regression      MSE, RMSE, MAE, Pearson, Spearman
     spans           strict precision, recall and F1 of spans
+    ranking         MRR, hits, NDCG of orders of candidates
     reading         exact match and F1 of answers read out of a text
 
 A metric of your own joins by the decorator `metric`, or as a `Metric` under the entry point group `manyheads.metric`; a
@@ -12,9 +13,22 @@ function of all tasks' scores that chooses the best step joins by the decorator 
 """
 
 from manyheads.config.criterion import SELECTIONS, selection
-from manyheads.metrics import classification, reading, regression, spans  # noqa: F401  # importing them fills the registry
+from manyheads.metrics import classification, ranking, reading, regression, spans  # noqa: F401  # importing them fills the registry
 from manyheads.metrics.metric import METRICS, Metric, Undefined, better, metric
+from manyheads.metrics.ranking import Relevances
 from manyheads.metrics.reading import Accepted
 from manyheads.metrics.score import Score, unfit
 
-__all__ = ["METRICS", "SELECTIONS", "Accepted", "Metric", "Score", "Undefined", "better", "metric", "selection", "unfit"]
+__all__ = [
+    "METRICS",
+    "SELECTIONS",
+    "Accepted",
+    "Metric",
+    "Relevances",
+    "Score",
+    "Undefined",
+    "better",
+    "metric",
+    "selection",
+    "unfit",
+]

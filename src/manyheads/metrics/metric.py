@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from manyheads.registry import Registry
 
-Need: TypeAlias = Literal["labels", "label_sets", "probabilities", "numbers", "tags", "answers"]
+Need: TypeAlias = Literal["labels", "label_sets", "probabilities", "numbers", "tags", "answers", "rankings"]
 Function: TypeAlias = Callable[[Any, Any, Any], "float | Mapping[str, float]"]
 
 
@@ -28,6 +28,7 @@ class Metric:
         probabilities  gold as for label_sets; predicted is an array (items, C) float64, a column a label
         numbers        arrays (items,) float64, in no particular order
         tags           lists of sets of (type, first word, word after the last), a set a sentence
+        rankings       gold is a list of `ranking.Relevances`, predicted a list of tuples of scores, one a candidate
         answers        gold is a list of `reading.Accepted`, predicted a list of texts
 
     `higher` is True when a higher value is better. Items without gold or prediction are left out, unless `missing` is

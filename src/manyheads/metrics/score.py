@@ -12,6 +12,7 @@ import numpy as np
 from manyheads.errors import Problem, RecipeError, listed
 from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, words
 from manyheads.metrics.metric import METRICS, Metric, Need, Undefined
+from manyheads.metrics.ranking import Relevances
 from manyheads.metrics.reading import Accepted
 from manyheads.metrics.spans import extract
 
@@ -51,8 +52,8 @@ class Score:
     def add(self, gold: Iterable[Any], predicted: Iterable[Any], probabilities: Any = None) -> None:
         """A batch: an item a row, None where there is no label.
 
-        An item is a label, a tuple or set of labels, a number, a list of tags, one a word, or a text where gold says what is
-        `Accepted`. `probabilities` is (B, C).
+        An item is a label, a tuple or set of labels, a number, a list of tags, one a word, a text where gold says what is
+        `Accepted`, or a tuple of scores where gold says the `Relevances`. `probabilities` is (B, C).
         Raises DataError for a label that is not in the schema, and ValueError for unequal lengths.
         """
         gold, predicted = plain(gold), plain(predicted)
@@ -118,7 +119,7 @@ class Score:
             return (*extract(gold, predicted, self.scheme), self.labels)
         if metric.needs == "numbers":
             return (*ordered(gold, predicted), self.labels)
-        if metric.needs == "answers":
+        if metric.needs in ("answers", "rankings"):
             return gold, predicted, self.labels
         if metric.needs == "probabilities":
             rows = np.asarray(self.probabilities)[known]
@@ -142,13 +143,15 @@ class Score:
             return {"labels", "label_sets", "tags"}
         if self.labels:
             return {"labels", "label_sets", "probabilities"}
-        return {"labels", "label_sets", "probabilities", "numbers", "answers"}
+        return {"labels", "label_sets", "probabilities", "numbers", "answers", "rankings"}
 
     def _kinds(self) -> set[Need]:
         """What the items are. Whole numbers without a schema or probabilities may be ids of labels as well as numbers."""
         first = next((item for item in self.gold if item is not None), None)
         if isinstance(first, Accepted):
             return {"answers"}
+        if isinstance(first, Relevances):
+            return {"rankings"}
         if isinstance(first, float):
             kinds: set[Need] = {"numbers"}
         elif isinstance(first, tuple | set | frozenset):

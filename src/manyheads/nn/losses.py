@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from manyheads.types import IGNORE
+
+
+class Loss(Protocol):
+    """The sum over supervised items; `weights` (B,) or None."""
+
+    def __call__(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor: ...
 
 
 def cross_entropy(
@@ -94,6 +101,62 @@ def _apart(measure: Callable[[Tensor], Tensor], scores: Tensor, target: Tensor, 
     known = ~target.isnan() if target.is_floating_point() else target != IGNORE
     losses = measure(scores.reshape(target.shape) - target.nan_to_num()) * known
     return (losses if weights is None else losses * _beside(weights, target)).sum()
+
+
+def listwise(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Scores (B, P), -inf for candidates that a row does not have; target (B, P) relevances from 0 on, NaN there.
+
+    The cross-entropy between each candidate's share of the row's relevance and the softmax of the row's scores, summed over
+    rows: ListNet's top-one loss (Cao et al., "Learning to rank: from pairwise approach to listwise approach", ICML 2007).
+    """
+    known = ~is_missing(target)
+    kept, wanted = _candidates(scores, target)
+    there = ~wanted.isnan()
+    logs = F.log_softmax(_exact(kept), -1).masked_fill(~there, 0)
+    relevance = wanted.nan_to_num() / max(wanted.shape[-1], 1)  # the largest numbers have no sum
+    found = -(relevance / relevance.sum(-1, keepdim=True) * logs).sum(-1)
+    return found.sum() if weights is None else (found * weights[known]).sum()
+
+
+def pairwise(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """As `listwise`: log(1 + exp(s_j - s_i)), the mean over a row's pairs of which i is more relevant than j, summed over rows.
+
+    RankNet's loss where the better of two is known (Burges et al., "Learning to rank using gradient descent", ICML 2005).
+    """
+    known = ~is_missing(target)
+    kept, wanted = _candidates(scores, target)
+    better = wanted[:, :, None] > wanted[:, None, :]  # never of NaN
+    level = _exact(kept).masked_fill(wanted.isnan(), 0)
+    losses = F.softplus(level[:, None, :] - level[:, :, None]) * better
+    found = losses.sum((1, 2)) / better.sum((1, 2)).clamp(min=1)
+    return found.sum() if weights is None else (found * weights[known]).sum()
+
+
+def cosines(vectors: Tensor) -> Tensor:
+    """(B, 2, D) -> (B,): the cosine of each row's two vectors, in single precision at least."""
+    first, second = _exact(vectors).unbind(1)
+    return F.cosine_similarity(first, second, dim=-1)
+
+
+def multiple_negatives(vectors: Tensor, target: Tensor, scale: float, positive: float, weights: Tensor | None = None) -> Tensor:
+    """Vectors (B, 2, D), target (B,) how alike a row's two texts are, NaN where missing: summed over rows from `positive` on.
+
+    For each of these the cross-entropy of its own second vector among the second vectors of all rows with a target, scored
+    by `scale` times the cosine with its first one: the loss of multiple negatives (Henderson et al., "Efficient natural
+    language response suggestion for Smart Reply", 2017), with cosines for their dot products.
+    """
+    known = ~is_missing(target)
+    first, second = F.normalize(_exact(vectors[known]), dim=-1).unbind(1)
+    with torch.autocast(first.device.type, enabled=False):  # it would make the product in half precision
+        scores = scale * first @ second.T
+    losses = -F.log_softmax(scores, -1).diagonal() * (target[known] >= positive)
+    return (losses if weights is None else losses * weights[known]).sum()
+
+
+def _candidates(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the rows with a target; a row without one may have more candidates than any that has."""
+    known = ~is_missing(target)
+    return scores[known, : target.shape[1]], target[known]
 
 
 def items(target: Tensor) -> int:

@@ -3,9 +3,11 @@
 from manyheads.task import (  # noqa: F401  # importing them fills the registry
     binary,
     classification,
+    matching,
     multilabel,
     multiple_choice,
     question_answering,
+    ranking,
     regression,
     tagging,
 )

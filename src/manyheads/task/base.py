@@ -25,11 +25,14 @@ from manyheads.types import Passage, part_rows
 class Prediction:
     """The answer of one task for one row.
 
-    value          a label, a number, a tuple of labels, a tuple of tags, one a word, or the text of a choice or an answer
+    value          a label, a number, a tuple of labels, a tuple of tags, one a word, the text of a choice or an answer, or a
+                   tuple of candidates, the best first
     probabilities  label to probability, of choices their number; empty for numbers, tags and answers
     spans          for tags: the spans they spell, in words
-    index          for choices: the number of the chosen one, from 0
+    index          for choices and candidates: the number of the best one, from 0
     found          for answers: where the answer stands
+    ranking        for candidates: their numbers, from 0, the best first
+    scores         for candidates: their scores, in this order
     """
 
     task: str
@@ -38,6 +41,8 @@ class Prediction:
     spans: tuple[Span, ...] = ()
     index: int | None = None
     found: Extract | None = None
+    ranking: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class TaskType(Protocol):
 
     @property
     def outputs(self) -> int:
-        """Width C of the head's scores."""
+        """Width C of the head's scores; 0: there is no head, the path ends in what the type wants, of any width."""
         ...
 
     def loss(self, scores: Any, target: Tensor) -> Tensor:

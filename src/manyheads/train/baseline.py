@@ -1,4 +1,7 @@
-"""The scores of an answer that is always the same: the most frequent label, or the mean. What a model must be clearly over."""
+"""The scores of an answer that is always the same: the most frequent label, or the mean. What a model must be clearly over.
+
+Of candidates it is the order in which they stand in their row.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from manyheads.data.dataset import Dataset
 from manyheads.metrics import Score
 from manyheads.nn.losses import is_missing
 from manyheads.task.base import Task
+from manyheads.task.matching import Matching
+from manyheads.task.ranking import Ranking
 from manyheads.types import Record
 
 SUFFIX = "@majority"  # a baseline's metric is called accuracy@majority
@@ -24,16 +29,17 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     The constant is a vector of scores: how often each class stands (its largest wins), the log-odds of each of several
     labels, or the mean number. A tagger says the most frequent tag at each word.
     """
-    if not isinstance(train.gold(task.name, [0]), Tensor):
-        return []  # no text is the answer to every question
-    constant = _constant(train, task)
+    if not isinstance(train.gold(task.name, [0]), Tensor) or isinstance(task.type, Matching):
+        return []  # no text is the answer to every question, and a cosine that is always the same correlates with nothing
+    ranked = isinstance(task.type, Ranking)
+    constant = torch.zeros(1) if ranked else _constant(train, task)
     records = []
     for dataset in datasets:
         if not dataset.items(task.name).any():
             continue  # nothing judges an answer
         score = Score(task.scores(), task.type.labels, task.type.scheme)
         for target in _targets(dataset, task.name):
-            judged = task.type.judge(_spread(constant, target), target)
+            judged = task.type.judge(target.new_zeros(target.shape) if ranked else _spread(constant, target), target)
             score.add(judged.gold, judged.predicted, judged.probabilities)
         values = score.compute()
         records += [

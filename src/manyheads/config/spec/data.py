@@ -43,7 +43,7 @@ class DataSpec(Strict):
     words: str | None = None
     """Column of the words, for data that come as words (CoNLL: the first column unless said; CoNLL-U: `form`)."""
     choices: str | None = None
-    """Column of a list of choices, for `multiple_choice`: each is read behind `text`, and behind `pair` where one is named."""
+    """Column of a list of choices, or of candidates for `ranking`. Each is read behind `text`, and behind `pair` too."""
     stride: int = Field(default=64, ge=0)
     """Pieces that two neighbouring windows on a long text share, for `question_answering`; at most half of a window."""
     columns: list[str] | None = None
@@ -69,9 +69,9 @@ class TaskData(DataSpec):
     from_: str | None = Field(default=None, alias="from")
     """Name of a data set under `data:`, shared with other tasks; beside it only `label`, `weight` and `missing` may stand."""
     label: str | None = None
-    """Column of the label (a class, a number, a list of classes, or one tag a word); default: `label`, for tagging `tags`.
+    """Column of the label (a class, a number, a list of classes or of relevances, or one tag a word); default: `label`.
 
-    For tagging of CoNLL-U it is `upos`.
+    For tagging it is `tags`, of CoNLL-U `upos`.
     """
     weight: str | None = None
     """Column of numbers from 0 on: a row of weight 2 counts in the task's loss as two rows, one of 0 not at all; default: 1.

@@ -61,7 +61,7 @@ class TaskBase(Strict):
     lr: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate of what only this task trains and is not pretrained, such as its head; default: `head_lr`."""
     metric: str | None = None
-    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1."""
+    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking)."""
     metrics: list[str] = Field(default_factory=list)
     """Further scores to report."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -166,6 +166,50 @@ class MultipleChoiceTask(TaskBase):
     type: Literal["multiple_choice"]
 
 
+class RankingTask(TaskBase):
+    """The order of each row's candidates, of which rows may have different numbers; `text` is the query, `choices` are they.
+
+    The label column has a list of relevances, numbers from 0 on, one a candidate; or the number, from 0, or the text of the
+    one that is relevant. A row whose candidates are all alike has no order: it is not learned from, and not scored.
+    """
+
+    type: Literal["ranking"]
+    loss: Literal["listwise", "pairwise"] = "listwise"
+    """`listwise`: cross-entropy between the shares of relevance and the softmax of a row's scores (ListNet).
+
+    `pairwise`: logistic loss, the mean over all pairs of a row of which one is more relevant (RankNet).
+    """
+
+
+class MatchingTask(TaskBase):
+    """How alike `text` and `pair` are, each read by itself (two towers, which are one): the cosine of their vectors.
+
+    The path ends in a vector, without a head; a `feedforward` at its end is a projection. The label is a number from `low` to
+    `high`.
+    """
+
+    type: Literal["matching"]
+    loss: Literal["cosine", "contrastive"] = "cosine"
+    """`cosine`: squared error between the cosine and what the label stands for.
+
+    `contrastive`: each row that belongs together is to find its `pair` among those of its batch, by a softmax over cosines
+    (multiple negatives); the larger the batch, the harder. Where files have no column `label`, all their rows belong together.
+    """
+    low: float = 0.0
+    """Least label."""
+    high: float = 1.0
+    """Greatest label, which stands for a cosine of 1."""
+    bottom: float = Field(default=0.0, ge=-1, lt=1)
+    """Cosine that the label `low` stands for, such as -1 where such texts are opposites."""
+    scale: float = Field(default=20.0, gt=0, le=1000)
+    """Of `contrastive`: what cosines are multiplied by before the softmax."""
+    positive: float | None = None
+    """Of `contrastive`: the label from which on a row belongs together; default: `high`.
+
+    The `pair` of any other row with a label is one more wrong answer for the rows of its batch, and its own loss is 0.
+    """
+
+
 class QuestionAnsweringTask(TaskBase):
     """The answer to a question as it stands in a text, which may be long: it is read through windows.
 
@@ -185,7 +229,10 @@ class QuestionAnsweringTask(TaskBase):
     """Most pieces of an answer."""
 
 
-_BUILT_IN = ("binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "question_answering")
+_BUILT_IN = (
+    "binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "ranking", "matching",
+    "question_answering",
+)  # fmt: skip
 
 
 class OwnTask(TaskBase):
@@ -203,6 +250,8 @@ TaskSpec: TypeAlias = Annotated[
     | Annotated[RegressionTask, Tag("regression")]
     | Annotated[TaggingTask, Tag("tagging")]
     | Annotated[MultipleChoiceTask, Tag("multiple_choice")]
+    | Annotated[RankingTask, Tag("ranking")]
+    | Annotated[MatchingTask, Tag("matching")]
     | Annotated[QuestionAnsweringTask, Tag("question_answering")]
     | Annotated[OwnTask, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
