@@ -37,6 +37,7 @@ def selection(name: str) -> Callable[[Selection], Selection]:
     >>> @selection("worst_task")
     ... def worst_task(scores):
     ...     return min(scores["mood/accuracy"], scores["names/f1"])
+    >>> SELECTIONS.remove("worst_task")
     """
     return SELECTIONS.register(name)
 

@@ -53,6 +53,7 @@ def metric(name: str, needs: Need = "labels", *, higher: bool = True, missing: b
     ...     return {"always/one": 1.0, "always/items": float(len(gold))}
     >>> METRICS["always"].higher
     True
+    >>> METRICS.remove("always")
     """
 
     def add(function: Function) -> Function:
