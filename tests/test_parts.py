@@ -261,6 +261,13 @@ def test_data_that_a_task_cannot_learn_from(data: dict[str, Any], kind: str, rul
     assert rule in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["teacher", "consistency"])
+def test_answers_in_windows_are_not_compared(mixed: Path, key: str) -> None:
+    value = {"teacher": "{from: x}", "consistency": "1.0"}[key]
+    with pytest.raises(RecipeError, match=rf"'tasks\.who\.{key}=.*': `{key}` compares two answers to the same words"):
+        load_recipe(mixed, [f"tasks.who.{key}={value}"])
+
+
 def test_windows_are_not_shared_with_tasks_that_cannot_read_them() -> None:
     task = {"path": ["encoder"], "data": {"from": "d"}}
     data = {
