@@ -214,16 +214,16 @@ def test_the_official_rule_gives_the_written_predictions_our_scores(
 REAL = """\
 seed: 13
 output: run
-modules: {{encoder: {{type: pretrained, name: {encoder}, max_length: 160}}}}
+modules: {{encoder: {{type: pretrained, name: {encoder}, max_length: 128}}}}
 tasks:
   read:
     type: question_answering
     path: [encoder]
-    data: {{train: {train}, dev: dev.json, format: squad, stride: 32, limit: 1600}}
+    data: {{train: train.json, dev: dev.json, format: squad, stride: 32, limit: 640}}
     metrics: [exact_match]
 training:
   epochs: 2
-  batch: {{rows: 16}}
+  batch: {{rows: 8}}
   optimizer: {{lr: 2.0e-4, head_lr: 1.0e-3}}
   schedule: {{name: linear, warmup: 0.1}}
   evaluate_first: true
@@ -232,13 +232,18 @@ training:
 """
 
 
+def short(article: Mapping[str, Any], words: int = 70) -> dict[str, Any]:
+    """The article with its short paragraphs alone, which are read sooner."""
+    return {**article, "paragraphs": [p for p in article["paragraphs"] if len(p["context"].split()) <= words]}
+
+
 @pytest.mark.slow
 def test_a_small_encoder_learns_to_answer_questions(place: Path, shared_data: Path, minilm: Path) -> None:
     """Other articles than those it learned from; without training a span is right by luck alone."""
-    file = json.loads((shared_data / "squad" / "xquad.en.json").read_text(encoding="utf-8"))
-    (place / "dev.json").write_text(json.dumps({**file, "data": file["data"][::4]}))
-    train = shared_data / "squad" / "train-17articles.json"
-    (place / "recipe.yaml").write_text(REAL.format(encoder=minilm, train=train))
+    for name, source in (("train", "train-17articles"), ("dev", "xquad.en")):
+        file = json.loads((shared_data / "squad" / f"{source}.json").read_text(encoding="utf-8"))
+        (place / f"{name}.json").write_text(json.dumps({**file, "data": [short(article) for article in file["data"]]}))
+    (place / "recipe.yaml").write_text(REAL.format(encoder=minilm))
     *_, last = run(load_recipe(place / "recipe.yaml"))
     assert isinstance(last, Finished)
     found = {(r.step, r.metric): r.value for r in last.records if r.split == "dev"}
