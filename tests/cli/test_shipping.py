@@ -203,6 +203,35 @@ def test_the_seven_runs_of_the_pairwise_study(command: Command, place: Path) -> 
         assert phases == ([half, (others, 1), half] if "squad" in tasks and others else [])
 
 
+@pytest.mark.parametrize(
+    ("tasks", "overrides"),
+    [("sst2, mnli, squad", ()), ("sst2, mnli", ("tasks.squad=null", "mixture={sampling: proportional}"))],
+)
+def test_the_pairwise_study_in_small(command: Command, glue: Path, tiny: Path, tasks: str, overrides: tuple[str, ...]) -> None:
+    questions = [
+        {
+            "context": f"{words} by anna",
+            "qas": [{"id": str(i), "question": "by", "answers": [{"text": words, "answer_start": 0}]}],
+        }
+        for i, words in enumerate(WORDS * 20)
+    ]
+    (glue.parent / "squad").mkdir()
+    for split in ("train", "dev"):
+        data = {"version": "1.1", "data": [{"title": "Films", "paragraphs": questions}]}
+        (glue.parent / "squad" / f"{split}-v1.1.json").write_text(json.dumps(data))
+    command("recipes", "pairs", "--to", "pairs.yaml")
+    limits = [f"tasks.{task}.data.max_length=32" for task in ("sst2", "mnli")]
+    short = [*(o for o in small(tiny) if not o.startswith("training.steps")), *limits]
+    code, out, err = command(
+        "train", "pairs.yaml", *short, "training.batch.rows=16", "tasks.squad.data.stride=8", *overrides, "--json"
+    )
+    assert code == 0, err
+    assert {key.split("/")[0] for key in json.loads(out)["scores"]} == set(tasks.split(", "))
+    artefact = Predictor.load("runs/pairs/artefact").model
+    assert {task.steps[0].module for task in artefact.tasks.values()} == {"encoder"}
+    assert len({task.steps[-1].module for task in artefact.tasks.values()}) == len(artefact.tasks)
+
+
 def test_what_cannot_be_uploaded(command: Command, trained: Path) -> None:
     code, _, err = command("evaluate", trained / "run", "--glue", "upload")
     assert code == 2
