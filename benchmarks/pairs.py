@@ -119,7 +119,7 @@ def _rows(run: str, tasks: Sequence[str], runs: Mapping[str, Mapping[int, Mappin
         for metric in METRICS[task] if seeds else ():
             alone, joint = ([score(runs[name][seed], task, metric) for seed in seeds] for name in (task, run))
             gains = ", ".join(f"{b - a:+.2f}" for a, b in zip(alone, joint, strict=True))
-            told = PUBLISHED.get((run, task), "–") if metric == METRICS[task][0] else ""
+            told = PUBLISHED.get((run, task), "–") if metric == METRICS[task][0] else "–"
             lines.append(f"| {run} | {task} ({metric}) | {spread(alone)} | {spread(joint)} | {gains} | {told} |")
     return lines
 
