@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+from transformers import (
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
 from manyheads.artefact import Artefact, load_artefact, save_artefact
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan
@@ -37,7 +44,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "multilabel": {"labels": ["art", "law"], "threshold": 0.3},
     "regression": {"low": 0.0, "high": 5.0},
     "tagging": {"labels": ["O", "B-PER", "I-PER"]},
+    "multiple_choice": {},
+    "question_answering": {"no_answer": True, "threshold": 0.5, "longest": 6},
 }
+HEADS = {"tagging": "word_head", "question_answering": "span_head"}
+INNER = {"crf_head": "words", "span_head": "words"}
 CLS = ModulePlan("pool", {"how": "cls"})
 Make = Callable[..., Artefact]
 
@@ -54,8 +65,8 @@ def make(tmp_path: Path) -> Make:
     def build(encoder: Path, kind: str, middle: Mapping[str, ModulePlan] | None = None, **changes: Any) -> Artefact:
         middle, width = dict(middle or {}), measure_encoder(encoder).width
         vector = [plan.options["width"] for plan in middle.values() if "width" in plan.options]
-        head = changes.get("head", "word_head" if kind == "tagging" else "row_head")
-        classes = len(OPTIONS[kind].get("labels", "1"))
+        head = changes.get("head", HEADS.get(kind, "row_head"))
+        classes = 2 if kind == "question_answering" else len(OPTIONS[kind].get("labels", "1"))
         options = {"source": str(encoder), "max_length": 16, "layers": changes.get("layers", False)}
         modules = {
             "encoder": ModulePlan("pretrained", options),
@@ -63,11 +74,11 @@ def make(tmp_path: Path) -> Make:
             "head": ModulePlan(head, {"width": (vector or [width])[-1], "classes": classes}),
         }
         path = changes.get("path", tuple(Step(name) for name in modules))
-        plan = TaskPlan(kind, path, OPTIONS[kind], changes.get("reads", "text"))
+        plan = TaskPlan(kind, path, OPTIONS[kind], changes.get("reads", "text"), stride=changes.get("stride"))
         blueprint = Blueprint(modules, {"mood": plan})
         model = blueprint.build(seed=3)
         with torch.no_grad():  # heads begin small: such logits would be equal whatever the rest is
-            model.pool["head"].get_submodule("words" if head == "crf_head" else "").get_submodule("linear").weight.mul_(40)
+            model.pool["head"].get_submodule(INNER.get(head, "")).get_submodule("linear").weight.mul_(40)
         return load_artefact(save_artefact(tmp_path / "artefact", model, blueprint, {}))
 
     return build
@@ -127,6 +138,101 @@ def test_words_have_equal_logits(families: Callable[[str], Path], make: Make, tm
     theirs = plain(found.folder, given, AutoModelForTokenClassification)
     assert_close(theirs[given.mask], ours(artefact, given)[given.mask], atol=1e-6, rtol=1e-6)
     assert AutoModelForTokenClassification.from_pretrained(found.folder).config.id2label == {0: "O", 1: "B-PER", 2: "I-PER"}
+
+
+def inputs(folder: Path, tokens: Tokens) -> dict[str, torch.Tensor]:
+    takes = "token_type_ids" in AutoTokenizer.from_pretrained(folder).model_input_names
+    return {"input_ids": tokens.ids, "attention_mask": tokens.mask.long()} | ({"token_type_ids": tokens.types} if takes else {})
+
+
+@pytest.mark.parametrize("family", FUNCTIONS)
+def test_choices_have_equal_logits(families: Callable[[str], Path], make: Make, tmp_path: Path, family: str) -> None:
+    artefact = make(families(family), "multiple_choice", {"first": CLS, "dense": dense(16, FUNCTIONS[family])})
+    [found] = export(artefact, tmp_path / "out")
+    given = ragged(11, 4, 2, 16)
+    batch = Batch("x", {"text": given}, {}, range(2), parts=(2, 2))
+    model, report = AutoModelForMultipleChoice.from_pretrained(found.folder, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    with torch.inference_mode():
+        mine = artefact.model.answer(batch)["mood"].scores
+        theirs = model.eval()(**{k: t.reshape(2, 2, -1) for k, t in inputs(found.folder, given).items()}).logits
+    assert_close(theirs, mine.squeeze(-1), atol=1e-6, rtol=1e-6)
+    assert theirs.std() > 0.05
+
+
+@pytest.mark.parametrize("family", FUNCTIONS)
+def test_ends_of_answers_have_equal_logits(families: Callable[[str], Path], make: Make, tmp_path: Path, family: str) -> None:
+    artefact = make(families(family), "question_answering")
+    [found] = export(artefact, tmp_path / "out")
+    given = ragged(11, 4, 2, 16)
+    batch = Batch("x", {"text": given}, {}, range(2), parts=(1, 3))
+    model, report = AutoModelForQuestionAnswering.from_pretrained(found.folder, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    with torch.inference_mode():
+        mine = artefact.model.answer(batch)["mood"].scores
+        said = model.eval()(**inputs(found.folder, given))
+    theirs = torch.stack([said.start_logits, said.end_logits], -1)
+    for scores, logits, mask in zip([mine[0, 0], *mine[1]], theirs, given.mask, strict=True):
+        assert_close(logits[mask], scores[mask], atol=1e-6, rtol=1e-6)
+    assert theirs.std() > 0.1
+    assert found.notes == (
+        "manyheads answers the best span of at most 6 pieces over all windows on a text, or none where its score is higher by "
+        "more than 0.5; plain code has to do that with the logits",
+    )
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_texts_with_choices_are_answered_alike(
+    families: Callable[[str], Path], make: Make, tmp_path: Path, family: str
+) -> None:
+    middle = {"first": CLS, "dense": dense(16, FUNCTIONS[family])}
+    artefact = make(families(family), "multiple_choice", middle, reads="choices")
+    [found] = export(artefact, tmp_path / "out")
+    text, choices = "the good film by anna", ["rome", "a bad song at oslo by omar, a fine dog and the poor cat", "x"]
+    [answer] = Predictor(artefact)([(text, choices)])
+    assert answer.cut
+    given = AutoTokenizer.from_pretrained(found.folder)([text] * 3, choices, truncation=True, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        plain_model = AutoModelForMultipleChoice.from_pretrained(found.folder).eval()
+        logits = plain_model(**{name: tensor[None] for name, tensor in given.items()}).logits
+    assert logits[0].softmax(-1).tolist() == pytest.approx(list(answer.predictions["mood"].probabilities.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_a_long_text_is_answered_alike(families: Callable[[str], Path], make: Make, tmp_path: Path, family: str) -> None:
+    """From the text on, through windows: the best span by plain logits, looked for in the plainest way."""
+    artefact = make(families(family), "question_answering", reads="windows", stride=4)
+    [found] = export(artefact, tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(found.folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(found.folder).eval()
+    answers = []
+    for asked, text in (
+        ("by anna ?", "a cat in rome by omar at the song , fine dog and poor film in oslo"),
+        ("a dog", "the bad song in rome at oslo by anna , good cat , a fine film by the dog"),
+        ("who", "omar"),
+    ):
+        given = tokenizer(
+            asked, text, truncation="only_second", stride=4, return_overflowing_tokens=True, return_offsets_mapping=True,
+            padding=True, return_tensors="pt",
+        )  # fmt: skip
+        sides = [given.sequence_ids(i) for i in range(len(given["input_ids"]))]
+        offsets = given["offset_mapping"].tolist()
+        fed = {name: given[name] for name in tokenizer.model_input_names}
+        with torch.inference_mode():
+            said = model(**fed)
+        spans, none = [(-math.inf, 0, 0)], math.inf
+        for side, place, first, last in zip(sides, offsets, said.start_logits.tolist(), said.end_logits.tolist(), strict=True):
+            none = min(none, first[0] + last[0])
+            second = [i for i, number in enumerate(side) if number == 1]
+            spans += [(first[i] + last[j], place[i][0], place[j][1]) for i in second for j in second if i <= j < i + 6]
+        best, start, stop = max(spans, key=lambda span: span[0])
+        wanted = (0, 0) if none - best > 0.5 else (start, stop)
+        answer = Predictor(artefact)([(asked, text)])[0].predictions["mood"].found
+        assert answer is not None
+        assert (answer.start, answer.stop) == wanted
+        answers.append((len(sides), wanted != (0, 0)))
+    assert max(windows for windows, _ in answers) > 2
+    assert any(there for _, there in answers)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +366,8 @@ def test_what_a_plain_model_does_not_do_is_told(families: Callable[[str], Path],
             "'layer', a Layer, has no place .*BertForTok",
         ),
         ("tagging", {"dense": dense(16, "tanh", "states")}, {}, "'dense', a FeedForward"),
+        ("multiple_choice", {"first": CLS}, {}, "MultipleChoice has a linear map before the head, and this path none"),
+        ("question_answering", {"dense": dense(16, "tanh", "states")}, {}, "'dense', a FeedForward"),
         ("tagging", {}, {"head": "crf_head"}, "'head' chooses whole paths of tags"),
     ],
 )
@@ -281,9 +389,9 @@ def test_what_no_plain_model_computes_is_refused_by_name(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", ["classification", "tagging"])
+@pytest.mark.parametrize("kind", ["classification", "tagging", "multiple_choice", "question_answering"])
 def test_modernbert_has_a_norm_that_we_have_not(families: Callable[[str], Path], make: Make, tmp_path: Path, kind: str) -> None:
-    middle = {} if kind == "tagging" else {"first": CLS, "dense": dense(16, "gelu")}
+    middle = {} if kind in HEADS else {"first": CLS, "dense": dense(16, "gelu")}
     with pytest.raises(RecipeError, match="none of our modules"):
         export(make(families("modernbert"), kind, middle), tmp_path / "out")
 

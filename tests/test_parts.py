@@ -12,11 +12,14 @@ import torch
 from manyheads.api import load_recipe, recipe_from
 from manyheads.artefact import load_artefact
 from manyheads.assemble import Assembly, assemble
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.errors import DataError, RecipeError
 from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
+from manyheads.train.engine import Engine
 from manyheads.train.events import Finished
+from manyheads.train.taught import ask
 from manyheads.types import Record, by_row
 
 RECIPE = """\
@@ -124,6 +127,52 @@ def test_rows_of_several_sequences_share_a_round_with_others(mixed: Path) -> Non
             torch.testing.assert_close(together[task], loss, rtol=1e-4, atol=1e-5)
 
 
+def test_rows_of_several_sequences_are_answered_twice(mixed: Path) -> None:
+    """In one pass with the others, and each row beside itself: without dropout the two answers are one."""
+    found = assemble(load_recipe(mixed, ["tasks.where.consistency=2.0"]))
+    model, plain = found.build().train(), found.build().eval()
+    batches = [found.train["where"].batch([2, 3, 5]), found.train["mood"].batch([0, 1]), found.train["where"].batch([4, 1])]
+    sequences = [sum(batch.parts or ()) for batch in batches]
+    assert sequences[0] != 2 * sequences[2]
+    passes: list[int] = []
+    model.pool["encoder"].register_forward_hook(lambda _m, inputs, _o: passes.append(len(inputs[0])))
+    torch.manual_seed(3)
+    noisy = model.losses(batches)["where"]
+    assert passes == [2 * sequences[0] + 2 + 2 * sequences[2]]
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    quiet, wanted = model.losses(batches), plain.losses(batches)
+    assert quiet.keys() == {"where", "mood"}
+    for task, loss in quiet.items():
+        torch.testing.assert_close(loss, wanted[task], rtol=1e-4, atol=1e-5)
+    assert abs(float(noisy.detach()) - float(quiet["where"].detach())) > 1e-3
+
+
+def test_choices_are_learned_from_a_teacher(mixed: Path) -> None:
+    """It says of each row what its predictor says; rows of three choices among those of two."""
+    teacher = finished(mixed, "training.epochs=6", "output=teacher").artefact
+    settings = ["tasks.where.teacher={from: teacher/artefact, weight: 1.0, temperature: 1}", "tasks.where.consistency=0.5"]
+    assembly = assemble(load_recipe(mixed, settings))
+    data = assembly.train["where"]
+    [[task, scores]] = ask(assembly.teachers[0], assembly.train, Engine(TrainingSpec(device="cpu"))).items()
+    assert (task, scores[0].shape) == ("where", (3,))
+    predictor, lines = Predictor.load(teacher), (mixed.parent / "where.jsonl").read_text().splitlines()
+    counts = set()
+    for i, found in enumerate(scores):
+        row = json.loads(lines[data.place(i).line - 1])
+        [answer] = predictor([(row["text"], row["choices"])], ["where"])
+        said = list(answer.predictions["where"].probabilities.values())
+        assert found.softmax(-1).tolist()[: len(said)] == pytest.approx(said, abs=1e-6)
+        assert found[len(said) :].isneginf().all()
+        counts.add(len(said))
+    assert counts == {2, 3}
+    last = finished(mixed, *settings, "training.epochs=6")
+    losses = [r.value for r in last.records if (r.task, r.split, r.metric) == ("where", "train", "loss")]
+    assert len(losses) > 1
+    assert 0 <= losses[-1] < losses[0]
+
+
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(mixed: Path, tmp_path: Path) -> None:
     whole = finished(mixed, "output=whole")
     stopped = run(load_recipe(mixed, ["output=parted", "training.evaluate_every=2"]))
@@ -210,6 +259,13 @@ def test_data_that_a_task_cannot_learn_from(data: dict[str, Any], kind: str, rul
     with pytest.raises(RecipeError) as caught:
         recipe_from({"modules": modules, "tasks": {"t": {"type": kind, "path": ["encoder"], "data": data}}})
     assert rule in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["teacher", "consistency"])
+def test_answers_in_windows_are_not_compared(mixed: Path, key: str) -> None:
+    value = {"teacher": "{from: x}", "consistency": "1.0"}[key]
+    with pytest.raises(RecipeError, match=rf"'tasks\.who\.{key}=.*': `{key}` compares two answers to the same words"):
+        load_recipe(mixed, [f"tasks.who.{key}={value}"])
 
 
 def test_windows_are_not_shared_with_tasks_that_cannot_read_them() -> None:

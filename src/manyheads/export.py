@@ -13,15 +13,23 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from manyheads.artefact import Artefact, without_bars
 from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest
 from manyheads.folder import read_json, writing
 from manyheads.graph import Step
-from manyheads.nn.plain import End, PlainEnd, row_end, word_end
+from manyheads.nn.plain import End, PlainEnd, choice_end, row_end, word_end
 from manyheads.nn.trunk import Trunk
 from manyheads.task.base import Task
+from manyheads.task.question_answering import QuestionAnswering
 from manyheads.types import Batch, Tokens
 
 KIND = "export"
@@ -31,18 +39,38 @@ _SPECIAL = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "b
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a type of task is in transformers: its model, its `problem_type`, and how the end of a path goes over."""
+    """What a type of task is in transformers: its model, its `problem_type`, how the end of a path goes over, its logits."""
 
     auto: Any
     problem: _Problem | None
     end: Callable[[End, PreTrainedModel], PlainEnd]
+    logits: Callable[[PreTrainedModel, Mapping[str, Tensor]], Tensor]
+
+
+def _of_sequences(plain: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
+    """(S, C) or (S, T, C)."""
+    logits: Tensor = plain(**inputs).logits
+    return logits
+
+
+def _of_one_row(plain: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
+    """(S, 1), of the sequences as choices of one row."""
+    return _of_sequences(plain, {name: tensor[None] for name, tensor in inputs.items()}).T
+
+
+def _of_ends(plain: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
+    """(S, T, 2), of first and last pieces."""
+    found = plain(**inputs)
+    return torch.stack([found.start_logits, found.end_logits], -1)
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "classification": _Kind(AutoModelForSequenceClassification, "single_label_classification", row_end),
-    "multilabel": _Kind(AutoModelForSequenceClassification, "multi_label_classification", row_end),
-    "regression": _Kind(AutoModelForSequenceClassification, "regression", row_end),
-    "tagging": _Kind(AutoModelForTokenClassification, None, word_end),
+    "classification": _Kind(AutoModelForSequenceClassification, "single_label_classification", row_end, _of_sequences),
+    "multilabel": _Kind(AutoModelForSequenceClassification, "multi_label_classification", row_end, _of_sequences),
+    "regression": _Kind(AutoModelForSequenceClassification, "regression", row_end, _of_sequences),
+    "tagging": _Kind(AutoModelForTokenClassification, None, word_end, _of_sequences),
+    "multiple_choice": _Kind(AutoModelForMultipleChoice, None, choice_end, _of_one_row),
+    "question_answering": _Kind(AutoModelForQuestionAnswering, None, word_end, _of_ends),
 }
 
 
@@ -165,6 +193,8 @@ def _config(trunk: Trunk, task: Task, kind: _Kind) -> PretrainedConfig:
 
 def _notes(task: Task) -> list[str]:
     """What our answers have and plain logits have not."""
+    if isinstance(task.type, QuestionAnswering):
+        return [_answers(task.type)]
     notes = []
     low, high = getattr(task.type, "low", None), getattr(task.type, "high", None)
     if low is not None or high is not None:
@@ -179,6 +209,13 @@ def _notes(task: Task) -> list[str]:
     if top := getattr(task.type, "top", None):
         notes.append(f"the {top} most probable labels are given; plain pipelines have to be told")
     return notes
+
+
+def _answers(kind: QuestionAnswering) -> str:
+    """How logits of first and last pieces become an answer."""
+    none = f", or none where its score is higher by more than {kind.threshold:g}" if kind.no_answer else ""
+    best = f"manyheads answers the best span of at most {kind.longest} pieces over all windows on a text{none}"
+    return f"{best}; plain code has to do that with the logits"
 
 
 def _built(artefact: Artefact, plan: _Plan) -> PreTrainedModel:
@@ -207,7 +244,7 @@ def _require_equal(artefact: Artefact, plan: _Plan, plain: PreTrainedModel) -> N
     tokens = _probe(plan.config.vocab_size, min(8, trunk.max_length))
     ours = artefact.model.answer(Batch("export", {"text": tokens}, {}, range(len(tokens))), [plan.task.name])
     given = {"token_type_ids": tokens.types} if trunk.takes_types else {}
-    theirs = plain(input_ids=tokens.ids, attention_mask=tokens.mask.long(), **given).logits
+    theirs = plan.kind.logits(plain, {"input_ids": tokens.ids, "attention_mask": tokens.mask.long(), **given})
     scores: Tensor = ours[plan.task.name].scores
     if scores.dim() == 3:
         scores, theirs = scores[tokens.mask], theirs[tokens.mask]

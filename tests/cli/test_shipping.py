@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from manyheads.metrics import SELECTIONS
 from manyheads.predict import Predictor
 
 Command = Callable[..., tuple[int, str, str]]
-NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune"]
+NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune", "pairs"]
 PLUGIN = ("--plugin", "mean_of_three.py")
 WORDS = ("the film at rome good", "a song by anna bad", "the dog in oslo fine", "the cat poor")
 COLUMNS = {
@@ -183,6 +185,51 @@ def test_the_two_stages_of_mt_dnn(command: Command, glue: Path, tiny: Path) -> N
     shared = {name: tensor for name, tensor in one.state_dict().items() if name.startswith("pool.encoder.")}
     assert len(shared) > 10
     assert all(tensor.equal(two.state_dict()[name]) for name, tensor in shared.items())
+
+
+def test_the_seven_runs_of_the_pairwise_study(command: Command, place: Path) -> None:
+    """By the overrides that the recipe tells: which tasks, and in which order they come."""
+    command("recipes", "pairs", "--to", "pairs.yaml")
+    told = re.findall(r"^#   ([A-Z][\w, -]+?) +(tasks\..*)$", Path("pairs.yaml").read_text(), re.MULTILINE)
+    names = {"SST-2": "sst2", "MNLI": "mnli", "SQuAD": "squad"}
+    runs = {frozenset(names[name] for name in tasks.split(" and ")): shlex.split(text) for tasks, text in told}
+    assert set(runs) == {frozenset(some) for count in (1, 2) for some in combinations(names.values(), count)}
+    for tasks, overrides in {**runs, frozenset(names.values()): []}.items():
+        loaded = api.load_recipe("pairs.yaml", overrides)
+        assert set(loaded.recipe.tasks) == tasks
+        assert loaded.warnings == ()
+        phases = [(set(phase.datasets), phase.passes) for phase in loaded.recipe.mixture.phases]
+        half, others = ({"squad"}, 0.5), tasks - {"squad"}
+        assert phases == ([half, (others, 1), half] if "squad" in tasks and others else [])
+
+
+@pytest.mark.parametrize(
+    ("tasks", "overrides"),
+    [("sst2, mnli, squad", ()), ("sst2, mnli", ("tasks.squad=null", "mixture={sampling: proportional}"))],
+)
+def test_the_pairwise_study_in_small(command: Command, glue: Path, tiny: Path, tasks: str, overrides: tuple[str, ...]) -> None:
+    questions = [
+        {
+            "context": f"{words} by anna",
+            "qas": [{"id": str(i), "question": "by", "answers": [{"text": words, "answer_start": 0}]}],
+        }
+        for i, words in enumerate(WORDS * 20)
+    ]
+    (glue.parent / "squad").mkdir()
+    for split in ("train", "dev"):
+        data = {"version": "1.1", "data": [{"title": "Films", "paragraphs": questions}]}
+        (glue.parent / "squad" / f"{split}-v1.1.json").write_text(json.dumps(data))
+    command("recipes", "pairs", "--to", "pairs.yaml")
+    limits = [f"tasks.{task}.data.max_length=32" for task in ("sst2", "mnli")]
+    short = [*(o for o in small(tiny) if not o.startswith("training.steps")), *limits]
+    code, out, err = command(
+        "train", "pairs.yaml", *short, "training.batch.rows=16", "tasks.squad.data.stride=8", *overrides, "--json"
+    )
+    assert code == 0, err
+    assert {key.split("/")[0] for key in json.loads(out)["scores"]} == set(tasks.split(", "))
+    artefact = Predictor.load("runs/pairs/artefact").model
+    assert {task.steps[0].module for task in artefact.tasks.values()} == {"encoder"}
+    assert len({task.steps[-1].module for task in artefact.tasks.values()}) == len(artefact.tasks)
 
 
 def test_what_cannot_be_uploaded(command: Command, trained: Path) -> None:

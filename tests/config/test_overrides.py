@@ -62,6 +62,14 @@ def test_nothing_else_changes() -> None:
     assert applied("tasks.a.path.top.name=top") == DATA
 
 
+@pytest.mark.parametrize("null", ["null", "~"])
+def test_null_takes_a_module_a_data_set_or_a_task_away(null: str) -> None:
+    assert applied(f"tasks.a={null}") == {**DATA, "tasks": {}}
+    assert applied("tasks.b={type: regression}", f"tasks.b={null}", f"modules.encoder={null}") == {**DATA, "modules": {}}
+    assert applied(f"tasks.a.labels={null}")["tasks"]["a"]["labels"] is None
+    assert applied("tasks.a=null", "tasks.a={type: regression}")["tasks"] == {"a": {"type": "regression"}}
+
+
 def test_the_later_one_wins() -> None:
     assert applied("seed=2", "seed=3")["seed"] == 3
     assert applied("mixture={epoch: 2}", "mixture.epoch=3")["mixture"] == {"epoch": 3}
@@ -77,6 +85,8 @@ def test_the_later_one_wins() -> None:
         ("seed.x=1", "`seed` holds a single value, so it has no keys; found 'x'"),
         ("tasks.aa.weight=1", "`tasks` has no entry of this name; there are 'a'; found 'aa'; did you mean 'a'?"),
         ("modules.encodr.name=x", "did you mean 'encoder'?"),
+        ("tasks.aa=null", "`tasks` has no entry of this name; there are 'a'; found 'aa'; did you mean 'a'?"),
+        ("data.x=null", "there are none; found 'x'"),
         ("data.x.train=y", "there are none; found 'x'"),
         ("tasks.a.labels.2=z", "`tasks.a.labels` has no such element; there are '0', '1'; found '2'"),
         ("tasks.a.labels.x=z", "`tasks.a.labels` has no such element"),
@@ -112,6 +122,12 @@ def test_any_text_is_applied_or_refused(text: str) -> None:
     else:
         places = set()
     assert places <= {f"override '{text}'"}
+
+
+def test_what_is_left_must_be_a_recipe(load: Load, refused: Refused, small: str) -> None:
+    assert list(load(small, "tasks.mood=null").recipe.tasks) == ["names"]
+    assert "`tasks` must be of length at least 1" in refused(small, "tasks.mood=null", "tasks.names=null")
+    assert "'encoder'" in refused(small, "modules.encoder=null", "tasks.mood=null")
 
 
 # through the schema -------------------------------------------------------------------------------------------------

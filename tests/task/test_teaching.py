@@ -15,8 +15,10 @@ from manyheads.model import Model
 from manyheads.nn.crf import Lattice
 from manyheads.nn.divergence import DIVERGENCES, of_flags, of_labels
 from manyheads.task.base import Task
+from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
 from manyheads.task.multilabel import Multilabel
+from manyheads.task.multiple_choice import MultipleChoice
 from manyheads.task.regression import Regression
 from manyheads.task.tagging import Tagging
 from manyheads.task.teaching import Comparable, Teaching, disagreement
@@ -27,6 +29,13 @@ NAN = float("nan")
 
 def random(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def ragged(scores: Tensor, *counts: int) -> Tensor:
+    """Scores of so many choices a row, -inf for the others."""
+    for row, count in zip(scores, counts, strict=True):
+        row[count:] = -math.inf
+    return scores
 
 
 def gaps(soft: Tensor, *missing: Any) -> Tensor:
@@ -42,6 +51,18 @@ ROWS: dict[str, tuple[Comparable, Tensor, Tensor, Tensor]] = {
         random(4, 3, seed=1),
         torch.tensor([0, IGNORE, 2, IGNORE]),
         gaps(random(4, 3, seed=2), 2, 3),
+    ),
+    "binary": (
+        Binary(["x", "y"]),
+        random(4, 1, seed=1),
+        torch.tensor([1.0, NAN, 0.3, NAN]),
+        gaps(random(4, 1, seed=2), 2, 3),
+    ),
+    "multiple_choice": (
+        MultipleChoice(),
+        ragged(random(4, 3, 1, seed=1), 2, 3, 2, 3),
+        torch.tensor([0, IGNORE, 1, IGNORE]),
+        gaps(ragged(random(4, 5, seed=2), 2, 3, 2, 3), 2, 3),  # wider than the scores, as of a longer row in another batch
     ),
     "multilabel": (
         Multilabel(["x", "y"]),
@@ -65,7 +86,9 @@ def apart(kind: Comparable, loss: str, first: Tensor, second: Tensor, temperatur
     """Of one item, written out."""
     if isinstance(kind, Regression):
         return (first - second).square().sum()
-    logs = of_flags if isinstance(kind, Multilabel) else of_labels
+    if isinstance(kind, MultipleChoice):
+        first, second = (scores[scores.isfinite()] for scores in (first, second))
+    logs = of_flags if isinstance(kind, Multilabel | Binary) else of_labels
     return temperature**2 * DIVERGENCES[loss](logs(first, temperature), logs(second, temperature)).mean()
 
 
@@ -96,7 +119,7 @@ def test_the_loss_with_a_teacher_item_by_item(name: str, weights: Tensor | None,
 def test_disagreement_item_by_item(name: str, weights: Tensor | None) -> None:
     """Over items that have a label, or an answer of a teacher, and no others."""
     kind, first, target, soft = ROWS[name]
-    second = random(*first.shape, seed=3)
+    second = random(*first.shape, seed=3).masked_fill(first.isneginf(), -math.inf)
     for taught in (None, soft):
         slow = []
         for place in items_of(target, soft):
@@ -141,11 +164,39 @@ def test_a_student_that_answers_as_its_teacher_pays_nothing(name: str) -> None:
 @NAMES
 def test_several_answers_blend_to_the_mean_of_what_they_say(name: str) -> None:
     kind, scores, _, _ = ROWS[name]
-    other = random(*scores.shape, seed=3)
+    other = random(*scores.shape, seed=3).masked_fill(scores.isneginf(), -math.inf)
     found = kind.blend(torch.stack([scores, other]))
-    say = {"regression": lambda x: x, "multilabel": torch.sigmoid}.get(name, lambda x: x.softmax(-1))
+    say = {
+        "regression": lambda x: x,
+        "multilabel": torch.sigmoid,
+        "binary": lambda x: x.softmax(-1)[:, 1:] if x.shape[-1] == 2 else x.sigmoid(),
+        "multiple_choice": lambda x: x.flatten(1).softmax(-1),
+    }.get(name, lambda x: x.softmax(-1))
     assert_close(say(found), (say(scores) + say(other)) / 2)
     assert_close(say(kind.blend(scores[None])), say(scores))
+    if name != "tagging":  # what was blended can be blended again
+        again = kind.blend(torch.stack([kind.blend(scores[None]), kind.blend(other[None])]))
+        assert_close(say(again), say(found))
+
+
+@pytest.mark.parametrize("loss", list(DIVERGENCES))
+@pytest.mark.parametrize("name", ["binary", "multiple_choice"])
+def test_gradients_are_finite_and_none_goes_to_what_a_row_does_not_have(name: str, loss: str) -> None:
+    kind, scores, target, soft = ROWS[name]
+    scores = scores.clone().requires_grad_(True)
+    there = disagreement(kind, scores, scores.detach() + random(*scores.shape, seed=4), target, soft, None)
+    (Teaching(0.3, 2.0, loss).mixed(torch.zeros(()), kind, scores, soft, None) + there).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+    assert scores.grad[:2].any()
+    assert not scores.grad[scores.isneginf()].any()
+
+
+def test_a_teacher_whose_labels_stand_the_other_way_round() -> None:
+    """Of a binary task the blend has both labels, and can be turned."""
+    kind, scores, _, _ = ROWS["binary"]
+    turned = Binary(["y", "x"]).blend(scores[None])[:, [1, 0]]
+    assert_close(kind.gap(DIVERGENCES["kl"], turned, -scores, 2.0), torch.zeros(4))
 
 
 def test_numbers_of_a_teacher_are_clipped_as_it_would_answer() -> None:

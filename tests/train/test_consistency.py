@@ -17,6 +17,7 @@ from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset
 from manyheads.model import Model
 from manyheads.task.base import Task, TaskType
+from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
 from manyheads.task.multilabel import Multilabel
 from manyheads.task.regression import Regression
@@ -31,6 +32,7 @@ from manyheads.types import IGNORE
 NAN = float("nan")
 TYPES: dict[str, tuple[TaskType, Tensor]] = {
     "classification": (Classification(["x", "y", "z"]), torch.tensor([0, 1, IGNORE, 2])),
+    "binary": (Binary(["x", "y"]), torch.tensor([[1.0], [0], [NAN], [0]])),
     "multilabel": (Multilabel(["x", "y"]), torch.tensor([[1.0, 0], [0, 0], [NAN, NAN], [NAN, 1]])),
     "regression": (Regression(), torch.tensor([1.5, -2, NAN, 0])),
     "tagging": (Tagging(["O", "B-x"]), torch.tensor([[0, 1, 0], [1, IGNORE, IGNORE], [IGNORE] * 3, [0, 0, IGNORE]])),
@@ -90,7 +92,7 @@ def test_the_loss_is_that_of_two_passes_written_out(name: str) -> None:
     first, second = model.pool["a"](model.pool["trunk"](torch.cat([x, x]))).split(4)
     plain = model_of(kind, 0).tasks["a"]
     losses = [plain.loss_sum(scores, target, weights) for scores in (first, second)]
-    apart = disagreement(kind, first, second, target, None, weights)  # type: ignore[arg-type]  # all four are Comparable
+    apart = disagreement(kind, first, second, target, None, weights)  # type: ignore[arg-type]  # all of them are Comparable
     assert not torch.equal(first, second)
     assert_close(found, (losses[0] + losses[1]) / 2 + 0.7 * apart)
 

@@ -111,6 +111,21 @@ def test_rows_are_answered_as_the_teachers_predictor_answers_them_one_at_a_time(
         assert float(number) == pytest.approx(answer.predictions["likeness"].value, abs=1e-6)
 
 
+@pytest.mark.parametrize("positive", ["up", "down"])
+def test_two_labels_are_answered_as_the_student_has_them(recipe: Path, positive: str) -> None:
+    two = "tasks.mood.type=binary"
+    teacher = finish(recipe, two, "tasks.mood.positive=up", "output=two").artefact
+    settings = [two, f"tasks.mood.positive={positive}", "tasks.mood.teacher.from=two/artefact", "tasks.mood.consistency=1.0"]
+    assembly, found = answers(recipe, *settings)
+    with (recipe.parent / "mood.csv").open() as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    predictor, names = Predictor.load(teacher), ["down", "up"] if positive == "up" else ["up", "down"]
+    for i, scores in enumerate(found["mood"]):
+        [answer] = predictor([texts[assembly.train["mood"].place(i).line - 2]], ["mood"])
+        said = dict(answer.predictions["mood"].probabilities)
+        assert scores.softmax(-1).tolist() == pytest.approx([said[name] for name in names], abs=1e-6)
+
+
 def test_words_have_answers_where_both_read_them(taught: Path) -> None:
     turn_labels(taught.parent / "teacher")
     long = "".join(f"{word} O\n" for word in ["cat"] * 40)  # the teacher reads 30 words of it, the student 6

@@ -66,7 +66,10 @@ def answered(found: Artefact, loaded: Loaded) -> Iterator[Answered]:
 
 
 def write_predictions(parts: list[Answered], folder: Path) -> None:
-    """<task>.<split>.jsonl: an object a row, with `index`, the file's own or counted from 0, and what `predict` says."""
+    """<task>.<split>.jsonl: an object a row, with `index`, the file's own or counted from 0, and what `predict` says.
+
+    Beside it, for answers found in texts, <task>.<split>.json as the scorers of SQuAD take them, if rows have their `id`.
+    """
     _make(folder)
     for part in parts:
         told = [answer.to_json()["tasks"] for answer in part.answers]
@@ -76,6 +79,17 @@ def write_predictions(parts: list[Answered], folder: Path) -> None:
             ]
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
             _write(folder / f"{task}.{part.split}.jsonl", text, len(lines))
+            if by_id := _by_id(part, task):
+                _write(folder / f"{task}.{part.split}.json", json.dumps(by_id, ensure_ascii=False) + "\n", len(by_id))
+
+
+def _by_id(part: Answered, task: str) -> dict[str, str]:
+    """The id of each row to the answer found in its text; nothing for tasks without such answers, or where a row has no id."""
+    found = [answer.predictions[task] for answer in part.answers]
+    names = [name for row in part.rows if isinstance(name := row.values.get("id"), str)]
+    if len(set(names)) < len(found) or any(prediction.found is None for prediction in found):
+        return {}
+    return {name: str(prediction.value) for name, prediction in zip(names, found, strict=True)}
 
 
 def write_glue(parts: list[Answered], folder: Path) -> None:

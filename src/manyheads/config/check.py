@@ -280,13 +280,15 @@ def _likeness(name: str, task: TaskBase) -> Iterator[Finding]:
 
 
 def _answers(name: str, task: TaskBase) -> Iterator[Finding]:
-    """Comparisons of answers that a task does not have: of whole paths of tags, of numbers otherwise than by squares."""
+    """Comparisons that answers do not have: of whole paths of tags, of windows, of numbers otherwise than by squares."""
     path: KeyPath = ("tasks", name)
-    if isinstance(task, TaggingTask) and task.decoder == "crf":
-        for key, given in (("teacher", task.teacher is not None), ("consistency", task.consistency > 0)):
-            if given:
-                rule = f"`{key}` compares the answers to single words, and `decoder: crf` gives paths"
-                yield Finding((*path, key), rule, at="key", remedy="use `decoder: softmax`")
+    for key, given in (("teacher", task.teacher is not None), ("consistency", task.consistency > 0)):
+        if given and isinstance(task, TaggingTask) and task.decoder == "crf":
+            rule = f"`{key}` compares the answers to single words, and `decoder: crf` gives paths"
+            yield Finding((*path, key), rule, at="key", remedy="use `decoder: softmax`")
+        elif given and isinstance(task, QuestionAnsweringTask):
+            rule = f"`{key}` compares two answers to the same words, and each encoder reads a text through windows of its own"
+            yield Finding((*path, key), rule, at="key", remedy="take it out")
     if task.teacher is None:
         return
     if isinstance(task, RegressionTask) and task.teacher.loss not in (None, "mse"):

@@ -15,8 +15,9 @@ _NAMED = ("modules", "data", "tasks")  # sections whose keys the user chose
 def apply_overrides(root: Node, overrides: Sequence[str]) -> Node:
     """The tree with every override in it, the later one winning.
 
-    A value is YAML on one line; an empty one is empty text. A part of the key is a key, the index of a list's element,
-    or for the steps of a path their name. Raises RecipeError with all overrides that cannot be placed.
+    A value is YAML on one line; an empty one is empty text, and null takes a module, a data set or a task away. A part of the
+    key is a key, the index of a list's element, or for the steps of a path their name. Raises RecipeError with all overrides
+    that cannot be placed.
     """
     problems: list[Problem] = []
     for text in overrides:
@@ -39,11 +40,14 @@ def _apply(root: Node, text: str) -> Node:
         raise RecipeError(Problem("`extends` stands in a file, not in an override", place))
     value = compose(written, place, located=False) if written else Node("", place)
     path, rest = _walk(root, parts, place)
-    if parts[0] in _NAMED and len(parts) > 2 and len(path) < 2:
+    takes_away = parts[0] in _NAMED and len(parts) == 2 and value.value is None
+    if parts[0] in _NAMED and len(path) < 2 and (takes_away or len(parts) > 2):
         node = root.child(parts[0])
         known = list(node.value) if node and isinstance(node.value, dict) else []
         rule = f"`{parts[0]}` has no entry of this name; there are {listed(known)}"
         raise RecipeError(Problem(rule, place, parts[1], nearest(parts[1], known)))
+    if takes_away:
+        return root.without(path)
     for key in reversed(rest[1:]):
         value = Node({key: replace(value, key=place)}, place)
     return root.put((*path, *rest[:1]), replace(value, key=place))

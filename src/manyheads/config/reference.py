@@ -83,6 +83,7 @@ keys given twice, wrong types and names that nothing has are errors, found all a
 lists are replaced whole. Files of data are relative to the recipe that is loaded, also those that the other one names.
 On top come overrides from the command line, `key.path=value`: the value is YAML on one line, an empty one is empty text; an
 element of a list goes by its index, a step of a path also by its name (`tasks.entities.path.for_entities.inputs=[encoder]`).
+Null takes a module, a data set or a task away: `tasks.entities=null` trains the others.
 Then `defaults` are merged into each task: the task's own keys win, mappings join key by key, `use_defaults: false` opts out.
 A default that a task's type does not take is skipped for that task; one that no type takes is an error. For a task whose
 data come `from` a named data set, only `label`, `weight` and `missing` of `defaults.data` apply.

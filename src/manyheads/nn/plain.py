@@ -1,13 +1,14 @@
 """Which ends of a path plain transformers models compute too, and under which names they keep the weights.
 
-A plain model for rows reads the first state by one square linear map and a function of its family, then a linear map; one for
-words has a linear map alone. Nothing here is approximate: an end that no plain model computes is refused, with what would fit.
+A plain model for rows, or for choices, reads the first state by one square linear map and a function of its family, then a
+linear map; one for words, or for answers in a text, has a linear map alone. Nothing here is approximate: an end that no plain
+model computes is refused, with what would fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from manyheads.errors import Problem, RecipeError, listed, shown
 from manyheads.nn.feedforward import ACTIVATIONS, FeedForward
-from manyheads.nn.heads import CrfHead, RowHead, WordHead
+from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
 from manyheads.nn.pool import Pool
 
 
@@ -61,6 +62,16 @@ FORMS: Mapping[str, _Form] = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
 }
+_POOLED = _Form("roberta.pooler.dense", "tanh")
+CHOICE_FORMS: Mapping[str, _Form] = {
+    **FORMS,
+    "camembert": _POOLED,
+    "electra": _Form("sequence_summary.summary", "gelu"),
+    "mpnet": replace(_POOLED, dense="mpnet.pooler.dense"),
+    "roberta": _POOLED,
+    "xlm-roberta": _POOLED,
+}
+"""Of choices each is read as a row is, by the pooler of the encoder in families whose classifier of rows has none."""
 
 
 def row_end(end: End, plain: PreTrainedModel) -> PlainEnd:
@@ -69,11 +80,20 @@ def row_end(end: End, plain: PreTrainedModel) -> PlainEnd:
     A pool of the first state may stand behind the feedforward as well: that one works on each state by itself. Raises
     RecipeError for all else.
     """
+    return _vector_end(end, plain, FORMS, "row")
+
+
+def choice_end(end: End, plain: PreTrainedModel) -> PlainEnd:
+    """As `row_end`, for each choice."""
+    return _vector_end(end, plain, CHOICE_FORMS, "choice")
+
+
+def _vector_end(end: End, plain: PreTrainedModel, forms: Mapping[str, _Form], what: str) -> PlainEnd:
     config = plain.config
-    form = FORMS.get(config.model_type)
+    form = forms.get(config.model_type)
     if form is None:
-        rule = f"what a plain {_name(plain)} does with a row is none of our modules"
-        raise RecipeError(Problem(rule, end.place, remedy=f"rows of these families can be exported: {listed(FORMS)}"))
+        rule = f"what a plain {_name(plain)} does with a {what} is none of our modules"
+        raise RecipeError(Problem(rule, end.place, remedy=f"{what}s of these families can be exported: {listed(forms)}"))
     dense, head = _row_parts(end, form, plain)
     if dense is None and not form.setting:
         raise RecipeError(Problem(f"a plain {_name(plain)} has a linear map before the head, and this path none", end.place,
@@ -85,19 +105,20 @@ def row_end(end: End, plain: PreTrainedModel) -> PlainEnd:
 
 
 def word_end(end: End, plain: PreTrainedModel) -> PlainEnd:
-    """A word head and nothing else, in a plain model whose own part is one linear map. Raises RecipeError for all else."""
+    """A word or span head alone, in a plain model whose own part is one linear map. Raises RecipeError for all else."""
     for name, module in end.steps:
         if isinstance(module, CrfHead):
             rule = f"step {shown(name)} chooses whole paths of tags, which a plain {_name(plain)} cannot"
             raise RecipeError(Problem(rule, end.place, remedy="a task with `decoder: softmax` fits"))
-        if not isinstance(module, WordHead):
+        if not isinstance(module, WordHead | SpanHead):
             raise _no_place(name, plain, end, "a path of the encoder alone fits; its head is added at the end")
     own = [name for name in plain.state_dict() if not name.startswith(f"{plain.base_model_prefix}.")]
     names = {name.rpartition(".")[0] for name in own}
     if len(names) != 1 or {name.rpartition(".")[2] for name in own} != {"weight", "bias"}:
         rule = f"a plain {_name(plain)} has more than a linear map behind its encoder, which is none of our modules"
         raise RecipeError(Problem(rule, end.place, ", ".join(own)))
-    return PlainEnd(_weights(names.pop(), end.steps[-1][1].get_submodule("linear")))
+    head = end.steps[-1][1]
+    return PlainEnd(_weights(names.pop(), (head.words if isinstance(head, SpanHead) else head).get_submodule("linear")))
 
 
 def _row_parts(end: End, form: _Form, plain: PreTrainedModel) -> tuple[FeedForward | None, RowHead]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import Problem, RecipeError, listed
+from manyheads.nn.divergence import Divergence, mean_of, of_labels
 from manyheads.nn.losses import binary_cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 from manyheads.task.classification import named
@@ -47,6 +48,13 @@ class Binary:
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         return binary_cross_entropy(scores.reshape(-1, 1), _column(target), weights, self.class_weights, self.focal)
 
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        return measure(*(of_labels(_of_both(scores, scores.dim() > 1), temperature) for scores in (first, second)))
+
+    def blend(self, scores: Tensor) -> Tensor:
+        """(M, 2): scores of both labels, so that they can be put into another order; `gap` takes these as well."""
+        return mean_of(of_labels(_of_both(scores, scores.dim() > 2)))
+
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         """Of probabilities the likelier label is gold, at 0.5 the first."""
         target = _column(target)
@@ -70,6 +78,12 @@ class Binary:
 
     def _answers(self, probabilities: Tensor) -> list[str | int]:
         return named((probabilities[:, 1] >= self.threshold).long().tolist(), self.labels)
+
+
+def _of_both(scores: Tensor, columns: bool) -> Tensor:
+    """(..., 2) of both labels, whose softmax has the probabilities; `columns`: there is a last dimension, of 1 or already 2."""
+    scores = scores if columns else scores.unsqueeze(-1)
+    return scores if scores.shape[-1] == 2 else torch.cat([torch.zeros_like(scores), scores], -1)
 
 
 def _column(target: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from manyheads.nn.divergence import Divergence, mean_of, of_labels
 from manyheads.nn.losses import cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
@@ -25,6 +28,21 @@ class MultipleChoice:
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         return cross_entropy(_of_choices(scores), target, weights=weights)
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        """Over a row's own choices, as many as `second` has; `first` may be padded further."""
+        first, second = _of_choices(first), _of_choices(second)
+        counts = (~second.isneginf()).sum(-1)
+        found = second.new_zeros(len(second), dtype=torch.promote_types(second.dtype, torch.float32))
+        for count in {*counts.tolist()} or {0}:  # none of no rows is a sum with a graph too
+            rows = counts == count
+            found[rows] = measure(*(of_labels(scores[rows, :count], temperature) for scores in (first, second)))
+        return found
+
+    def blend(self, scores: Tensor) -> Tensor:
+        """(M, P)."""
+        given = scores.squeeze(-1) if scores.dim() > 3 else scores
+        return mean_of(of_labels(given)).masked_fill(given[0].isneginf(), -math.inf)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

@@ -55,7 +55,7 @@ class Teaching:
     def mixed(self, labelled: Tensor, kind: Comparable, scores: Any, soft: Tensor, weights: Tensor | None) -> Tensor:
         """The sum over items, from that of the losses on labels.
 
-        soft     the teacher's scores, (B, C), (B, W, C) or (B,) numbers; NaN where there is none
+        soft     the teacher's scores, (B, C), (B, W, C), (B, P) of choices or (B,) numbers; NaN where there is none
         weights  (B,) of the rows, or None
         """
         known = ~is_missing(soft if weights is None else without(soft, weights == 0))

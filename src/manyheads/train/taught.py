@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -25,15 +26,15 @@ from manyheads.train.events import Answered
 from manyheads.types import Batch, Tokens
 
 Answers: TypeAlias = "Tensor | Sequence[Tensor]"
-_NAN = float("nan")
+_NAN = math.nan
 _STRIDE = 1024  # rows counted at one time
 
 
 class Taught:
     """A data set whose batches have a teacher's scores beside their targets.
 
-    soft  task to the scores of all N rows: (N, C), of numbers (N,), of words N tensors (W, C), shorter ones for rows whose
-          last words the teacher did not read. NaN is no answer
+    soft  task to the scores of all N rows: (N, C), of numbers (N,), of choices (N, P) with -inf for those that a row does
+          not have, of words N tensors (W, C), shorter ones for rows whose last words the teacher did not read. NaN is no answer
 
     A row, or a word, counts as an item if it has a label or an answer. Raises RecipeError for tasks or sizes that do not fit.
     """
@@ -150,25 +151,33 @@ def _read(model: Model, reading: Reading, student: Dataset, engine: Engine) -> d
         with engine.autocast():
             outputs = model.answer(batch, names)
         words = _words_read(batch, student.batch(rows))
-        told = {le.task: _answer(model, le, outputs[le.name].scores) for le in reading.lessons}
+        told = {le.task: _answer(model, le, outputs[le.name].scores, batch.parts is not None) for le in reading.lessons}
         for i, row in enumerate(rows.tolist()):
             mine.append((row, {task: _of_words(found[i], words, i) for task, found in told.items()}))
     every = sorted(engine.gather(mine), key=lambda answer: answer[0])
     columns = {lesson.task: [found[lesson.task] for _, found in every] for lesson in reading.lessons}
-    return {task: column if column[0].dim() == 2 else torch.stack(column) for task, column in columns.items()}
+    return {task: column if column[0].dim() == 2 else _stacked(column) for task, column in columns.items()}
 
 
-def _answer(model: Model, lesson: Lesson, scores: Any) -> Tensor:
-    """(B, ..., C) in the student's order of labels, or (B,) numbers, in float32 on the CPU."""
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """(N,) numbers or (N, C), of rows with fewer choices -inf for the others."""
+    return pad_sequence(list(rows), batch_first=True, padding_value=-math.inf) if rows[0].dim() else torch.stack(list(rows))
+
+
+def _answer(model: Model, lesson: Lesson, scores: Any, parted: bool) -> Tensor:
+    """(B, ..., C) in the student's order of labels, (B, P) of choices, or (B,) numbers, in float32 on the CPU.
+
+    Rows that are `parted` score -inf where they have no part.
+    """
     kind = model.tasks[lesson.name].type
     if not isinstance(kind, Comparable) or not isinstance(scores, Tensor):
         raise WiringError(
             Problem(f"the teacher's task {lesson.name!r} gives no scores to compare", f"tasks.{lesson.task}.teacher")
         )
-    if not scores.isfinite().all():
+    if not (scores.isfinite() | (scores.isneginf() & parted)).all():
         raise NumericsError(Problem(f"the teacher's scores of task {lesson.name!r} are not finite"))
     own = kind.blend(scores.float()[None]).cpu()
-    return own[..., list(lesson.order)] if lesson.order else own.reshape(len(own))
+    return own[..., list(lesson.order)] if lesson.order else own.reshape(len(own), -1).squeeze(1)
 
 
 def _words_read(teacher: Batch, student: Batch) -> Tensor | None:
