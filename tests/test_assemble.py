@@ -212,7 +212,7 @@ def test_tasks_of_one_data_set_begin_with_one_encoder(place: Path, tiny: Path) -
         "one": {"type": "classification", "data": {"from": "both"}},
         "two": {"type": "classification", "path": ["other"], "data": {"from": "both"}},
     }
-    with pytest.raises(WiringError, match=r"one pretrained module, found \['encoder', 'other'\]"):
+    with pytest.raises(WiringError, match=r"one pretrained module, or all with modules of words, found \['encoder', 'other'\]"):
         built(tiny, tasks, {"other": other}, data=named)
 
 

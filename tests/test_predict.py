@@ -260,9 +260,8 @@ def test_a_model_that_does_not_begin_with_an_encoder(trained: Path) -> None:
     from manyheads.artefact import load_artefact
 
     found = load_artefact(trained / "run" / "artefact")
-    found.model.pool["encoder"] = torch.nn.Identity()
-    with pytest.raises(RecipeError, match="begin with a pretrained encoder"):
-        Predictor(found)
+    with pytest.raises(RecipeError, match="whose paths begin with an encoder, or with a module that reads words"):
+        Predictor(replace(found, tokenizers={}))
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

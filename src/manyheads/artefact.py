@@ -2,7 +2,7 @@
 
 config.json           the blueprint: modules, tasks, paths
 model.safetensors     weights of every module but the pretrained ones
-<encoder>/            each pretrained module as transformers saves it, with its tokenizer
+<encoder>/            each pretrained module as transformers saves it, with its tokenizer; of one that reads words that alone
 adapters/<module>/    the adapters of a module alone, as peft saves them
 plugins.json          the plug-in files of the training, and what they registered
 labels.json  data.json  recipe.yaml  resolved.yaml  records.jsonl  README.md
@@ -17,13 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
-from manyheads.blueprint import Blueprint, ModulePlan
+from manyheads.blueprint import ENCODERS, READERS, Blueprint, ModulePlan
 from manyheads.encoders import FILES
 from manyheads.errors import ArtefactError, ManyheadsError, MissingExtraError, Problem, listed, shown
 from manyheads.folder import MANIFEST, read_json, set_aside, verify, writing
@@ -41,12 +42,12 @@ CONFIG, WEIGHTS, ADAPTERS = "config.json", "model.safetensors", "adapters"
 RECORDS, LABELS, DATA, RESOLVED = "records.jsonl", "labels.json", "data.json", "resolved.yaml"
 PLUGINS = "plugins.json"
 
-_ENCODERS = ("pretrained", "adapter")  # types of modules that have files of their own
+_NONE: Mapping[str, Tokenizer] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A loaded model and what it needs to read text; `tokenizers` by the name of the pretrained module or of its adapters."""
+    """A loaded model and what it needs to read text; `tokenizers` by the name of the module that reads by it."""
 
     folder: Path
     model: Model
@@ -54,8 +55,12 @@ class Artefact:
     tokenizers: Mapping[str, Tokenizer]
 
 
-def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mapping[str, str]) -> Path:
+def save_artefact(
+    target: Path, model: Model, blueprint: Blueprint, texts: Mapping[str, str], tokenizers: Mapping[str, Tokenizer] = _NONE
+) -> Path:
     """Write the folder whole, or not at all. `texts` are further files by name, such as the recipe and the card.
+
+    `tokenizers` has that of each module that reads words; a pretrained one has its own.
 
     An artefact that is damaged is moved aside first, to `<target>.damaged-<n>`.
     """
@@ -71,6 +76,10 @@ def save_artefact(target: Path, model: Model, blueprint: Blueprint, texts: Mappi
                 plans[name] = ModulePlan("pretrained", {**options, "lora": old["lora"]} if module.adapted else options)
             if isinstance(module, Trunk) and module.adapted:
                 save_adapter(module.encoder, folder / ADAPTERS / name)
+        for name, plan in plans.items():
+            if plan.type in READERS:
+                (folder / name).mkdir()
+                _write(folder / name / "tokenizer.json", tokenizers[name].to_json())
         save_file(_own_weights(model), folder / WEIGHTS, metadata={"format": "pt"})
         config = {"model_type": "manyheads", **replace(blueprint, modules=plans).to_json()}
         _write(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -90,7 +99,6 @@ def load_artefact(folder: Path | str) -> Artefact:
     with reading(folder / CONFIG):
         blueprint = Blueprint.from_json(read_json(folder / CONFIG))
         blueprint = replace(blueprint, modules={n: _placed(folder, n, plan) for n, plan in blueprint.modules.items()})
-        trunks = {n: str(p.options.get("of", n)) for n, p in blueprint.modules.items() if p.type in _ENCODERS}
         model = blueprint.build()
         _check_heads(model, folder / CONFIG)
     with reading(folder / WEIGHTS):
@@ -103,8 +111,7 @@ def load_artefact(folder: Path | str) -> Artefact:
     if broken:
         raise ArtefactError(Problem(f"weights are not finite: {listed(broken[:5])}", str(folder)))
     model.eval()
-    tokenizers = {name: Tokenizer.load(folder / name) for name in set(trunks.values())}
-    return Artefact(folder, model, blueprint, {name: tokenizers[encoder] for name, encoder in trunks.items()})
+    return Artefact(folder, model, blueprint, blueprint.tokenizers(folder))
 
 
 def require_plugins(folder: Path, *registries: Registry[Any]) -> None:
@@ -167,11 +174,11 @@ def _check_heads(model: Model, file: Path) -> None:
 
 def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
     """A pretrained module reads its own folder of the artefact and no other, whatever config.json says."""
-    if plan.type not in _ENCODERS:
+    if plan.type not in (*ENCODERS, *READERS):
         return plan
     if Path(name).name != name or name == "..":
         raise ArtefactError(Problem("the name of a module is no folder inside the artefact", str(folder / CONFIG), name))
-    place = {} if plan.type == "adapter" else {"source": str(folder / name)}
+    place = {"source": str(folder / name)} if plan.type == "pretrained" else {}
     return ModulePlan(plan.type, {**plan.options, **place})
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+
+import torch
+from torch import nn
 
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.check_mixture import settled
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.modules import (
-    LoadSpec,
-)
+from manyheads.config.spec.module import LoadSpec
 from manyheads.config.spec.tasks import (
     PER_LABEL,
     BinaryTask,
@@ -39,7 +40,8 @@ from manyheads.errors import DataError, Problem, RecipeError, WiringError, liste
 from manyheads.graph import Step
 from manyheads.metrics import Accepted, Relevances, unfit
 from manyheads.model import Model
-from manyheads.modules import Modules, pool_plan
+from manyheads.modules import Modules, pool_plan, require_packages
+from manyheads.nn.embedding import Embedding
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import Port
 from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
@@ -47,6 +49,7 @@ from manyheads.task.base import TaskType
 from manyheads.task.teaching import Teaching
 from manyheads.teachers import Teacher, find_teachers
 from manyheads.text.tokenize import Tokenizer
+from manyheads.vocabularies import Vocabulary, find_vocabularies
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Assembly:
     origin             by data set and split: the files' own names and their sha256
     labels             task to how its labels are read
     teachers           saved models whose answers tasks learn; their hashes are among `files`
+    vocabularies       module that reads words to its vocabulary
     """
 
     loaded: Loaded
@@ -79,6 +83,7 @@ class Assembly:
     labels: Mapping[str, Any]
     label_hashes: Mapping[str, str]
     teachers: tuple[Teacher, ...] = ()
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -99,6 +104,7 @@ class Assembly:
             for name, spec in self.recipe.modules.items():
                 if name not in model.pool:
                     continue
+                _first_vectors(model.pool[name], self.vocabularies.get(name), name)
                 if spec.load is not None:
                     load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
                     load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))
@@ -121,9 +127,10 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
     """
     recipe, base = loaded.recipe, loaded.path.parent if loaded.path else Path()
     with loaded.placed():
-        pool = Modules(recipe, base)
-        pool.require_packages()
+        require_packages(recipe)
         found = _prepare(recipe, base)
+        vocabularies = find_vocabularies(recipe, found, base)
+        pool = Modules(recipe, base, vocabularies)
         blueprint = _blueprint(recipe, pool, found)
         teachers = find_teachers(recipe, found, blueprint.tasks, base, cache)
         by_name = {p.source.name: _encode(p, pool, cache) for p in found}
@@ -144,7 +151,16 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},
         teachers=teachers,
+        vocabularies=vocabularies,
     )
+
+
+def _first_vectors(module: nn.Module, vocabulary: Vocabulary | None, name: str) -> None:
+    """Vectors of a file into the table of an embedding; words that the file does not have keep what the seed gave them."""
+    if vocabulary is not None and isinstance(module, Embedding) and name in vocabulary.vectors:
+        numbers, rows = vocabulary.vectors[name]
+        with torch.no_grad():
+            module.table.weight[torch.from_numpy(numbers)] = torch.from_numpy(rows)
 
 
 def _prepare(recipe: Recipe, base: Path) -> list[Prepared]:
@@ -166,9 +182,12 @@ def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict
 
 
 def _encode(prepared: Prepared, pool: Modules, cache: Cache | None) -> dict[str, TextDataset]:
-    trunk = pool.trunk(prepared.source)
-    plan = pool.plans[trunk]
-    tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", trunk)].options["source"])
+    reader = pool.reader(prepared.source)
+    plan = pool.plans[reader]
+    if reader in pool.vocabularies:
+        tokenizer = pool.vocabularies[reader].tokenizer
+    else:
+        tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", reader)].options["source"])
     return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache).items()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -18,8 +19,12 @@ from manyheads.model import Model
 from manyheads.nn.build import build_module, check_options
 from manyheads.task.base import TASKS, Task, TaskType
 from manyheads.task.teaching import Teaching
+from manyheads.text.tokenize import Tokenizer
 
 FORMAT = 1
+ENCODERS = ("pretrained", "adapter")  # types of modules that have a folder of their own in an artefact
+READERS = ("embedding", "characters")  # those that read words, and have a folder for their vocabulary
+_SPELLED = ("characters",)  # those that read letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,14 @@ class Blueprint:
                 options["of"] = modules[options["of"]]
             modules[name] = build_module(name, plan.type, options, seed)
         return Model(modules, [plan.build(name) for name, plan in self.tasks.items()])
+
+    def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
+        """What an artefact's folder has, by module; those of one vocabulary spell where one of them reads letters."""
+        homes = {n: str(p.options.get("of", n)) for n, p in self.modules.items() if p.type in (*ENCODERS, *READERS)}
+        found = {home: Tokenizer.load(folder / home) for home in dict.fromkeys(homes.values())}
+        spelled = {found[name].fingerprint for name, plan in self.modules.items() if plan.type in _SPELLED}
+        same = {t.fingerprint: t.spelling() if t.fingerprint in spelled else t for t in found.values()}
+        return {name: same[found[home].fingerprint] for name, home in homes.items()}
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **asdict(self)}

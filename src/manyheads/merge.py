@@ -36,7 +36,7 @@ def merge(artefact: Artefact, target: Path) -> list[str]:
     modules = {name: _module(artefact.model.pool[name]) for name in kept}
     blueprint = replace(artefact.blueprint, modules=plans)
     model = Model(modules, list(artefact.model.tasks.values())).eval()
-    save_artefact(target, model, blueprint, _texts(artefact.folder, target))
+    save_artefact(target, model, blueprint, _texts(artefact.folder, target), artefact.tokenizers)
     return adapted
 
 

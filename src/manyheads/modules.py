@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from manyheads.blueprint import ModulePlan
 from manyheads.config.recipe import Recipe
+from manyheads.config.spec.module import ModuleBase
 from manyheads.config.spec.modules import (
     AdapterModule,
     FeedForwardModule,
@@ -17,6 +20,15 @@ from manyheads.config.spec.modules import (
     PoolModule,
     PretrainedModule,
     ScalarMixModule,
+)
+from manyheads.config.spec.words import (
+    CharactersModule,
+    ConcatModule,
+    ConvolutionModule,
+    EmbeddingModule,
+    ReadingModule,
+    RecurrentModule,
+    TransformerModule,
 )
 from manyheads.encoders import find_encoder
 from manyheads.errors import Problem, WiringError
@@ -27,22 +39,17 @@ from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
 from manyheads.ports import Port
 from manyheads.prepare import Source
+from manyheads.vocabularies import Vocabulary, readers
 
 
 class Modules:
     """Modules of the recipe, planned as paths reach them, since some take their width from what comes before."""
 
-    def __init__(self, recipe: Recipe, base: Path) -> None:
-        self.recipe, self.base = recipe, base
+    def __init__(self, recipe: Recipe, base: Path, vocabularies: Mapping[str, Vocabulary]) -> None:
+        self.recipe, self.base, self.vocabularies = recipe, base, vocabularies
         self.plans: dict[str, ModulePlan] = {}
         self.gives: dict[str, Port] = {}
         self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
-
-    def require_packages(self) -> None:
-        """MissingExtraError for the first module that needs a package which is not installed."""
-        for name, spec in self.recipe.modules.items():
-            if isinstance(spec, AdapterModule) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
-                require_peft(f"modules.{name}.{'type' if isinstance(spec, AdapterModule) else 'lora'}")
 
     def add(self, name: str, plan: ModulePlan) -> str:
         """A module that assembling brings; the same one may be added again."""
@@ -52,15 +59,20 @@ class Modules:
             raise WiringError(Problem(rule, f"modules.{name}", name, remedy="give the recipe's module another name"))
         return name
 
-    def trunk(self, source: Source) -> str:
-        """The module that reads a data set: the first step of all its tasks, one encoder with or without adapters."""
+    def reader(self, source: Source) -> str:
+        """The module by whose pieces a data set is read: one encoder, with or without adapters, or any that reads its words."""
+        if found := readers(source, self.recipe):
+            first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
+            if all(isinstance(self.recipe.modules[name], ReadingModule) for name in first):
+                return found[0]
         first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
         specs = {name: self.recipe.modules[name] for name in first}
         encoders = {spec.of if isinstance(spec, AdapterModule) else name for name, spec in specs.items()}
-        if len(encoders) == 1 and all(isinstance(spec, PretrainedModule | AdapterModule) for spec in specs.values()):
+        if not found and len(encoders) == 1 and all(isinstance(s, PretrainedModule | AdapterModule) for s in specs.values()):
             return next(iter(sorted(first)))
         rule = (
-            f"the tasks of data set {source.name!r} must begin with one pretrained module, found {sorted(first) or 'no path'}"
+            f"the tasks of data set {source.name!r} must begin with one pretrained module, or all with modules of words, "
+            f"found {sorted(first) or 'no path'}"
         )
         raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
 
@@ -69,19 +81,20 @@ class Modules:
         last = begin = ("", Port("tokens"))  # a module and what it gives
         results: dict[str, tuple[str, Port]] = {}
         for step in steps:
-            source, before = results.get(step.inputs[0], begin) if step.inputs else last
-            last = results[step.result] = (step.module, self._plan(step.module, source, before, task))
+            before = [results.get(name, begin) for name in step.inputs] or [last]
+            last = results[step.result] = (step.module, self._plan(step.module, before, task))
         return last[1]
 
-    def _plan(self, name: str, source: str, before: Port, task: str) -> Port:
+    def _plan(self, name: str, inputs: Sequence[tuple[str, Port]], task: str) -> Port:
         spec = self.recipe.modules[name]
         if name in self.gives and not isinstance(spec, PoolModule | LayerModule | ScalarMixModule):
             return self.gives[name]
+        source, before = inputs[0]
         match spec:
             case PretrainedModule():
                 self._plan_encoder(name, spec)
             case AdapterModule():
-                self._plan(spec.of, source, before, task)
+                self._plan(spec.of, inputs, task)
                 base = self.plans[spec.of].options
                 self.plans[spec.of] = ModulePlan("pretrained", {**base, "freeze": True})
                 options = {"of": spec.of, "max_length": base["max_length"], "freeze": spec.freeze}
@@ -89,9 +102,8 @@ class Modules:
                 self._put(name, ModulePlan("adapter", options), self.gives[spec.of])
                 self.layers[name] = self.layers[spec.of]
             case PoolModule():
-                if spec.how == "attention" and before.width is None:
-                    rule = f"module {name!r} reads states of a known width, but its input gives {before}"
-                    raise WiringError(Problem(rule, f"tasks.{task}.path"))
+                if spec.how == "attention":
+                    self._want(name, before, task, "states")
                 self._put(name, pool_plan(spec.how, before.width), Port("vector", before.width))
             case LayerModule():
                 self._read_layers(source, {f"modules.{name}.index": spec.index})
@@ -105,17 +117,58 @@ class Modules:
                     raise WiringError(Problem(rule, f"modules.{name}", remedy="give it `layers`, or each encoder its own"))
                 self._put(name, plan, before)
             case FeedForwardModule():
-                if before.kind not in ("states", "vector") or before.width is None:
-                    rule = f"module {name!r} reads states or vectors, but its input gives {before}"
-                    raise WiringError(Problem(rule, f"tasks.{task}.path"))
-                options = {"kind": before.kind, "width_in": before.width, "width": spec.width}
+                width = self._want(name, before, task, "states", "vector")
+                options = {"kind": before.kind, "width_in": width, "width": spec.width}
                 options |= {"activation": spec.activation, "dropout": spec.dropout}
                 self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
             case OwnModule():
                 ports = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed))
                 gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
                 self._put(name, ModulePlan(spec.type, spec.options), gives)
+            case _:
+                self._plan_words(name, [port for _, port in inputs], task)
         return self.gives[name]
+
+    def _plan_words(self, name: str, inputs: Sequence[Port], task: str) -> None:
+        """Modules that read words, and those that are trained from scratch on what they give: all options are the recipe's."""
+        spec, before = self.recipe.modules[name], inputs[0]
+        options = spec.model_dump(exclude={*ModuleBase.model_fields, "type", "vectors", "vocabulary"})
+        match spec:
+            case EmbeddingModule():
+                found = self.vocabularies[name]
+                given = found.vectors[name][1].shape[1] if name in found.vectors else None
+                options |= {"words": len(found.tokenizer), "width": self._vector_width(name, spec, given)}
+            case CharactersModule():
+                pass
+            case ConcatModule():
+                widths = [self._want(name, port, task, "states", "vector") for port in inputs]
+                options = {"kind": before.kind, "widths": widths}
+            case TransformerModule():
+                options["width"] = self._want(name, before, task, "states")
+            case RecurrentModule() | ConvolutionModule():
+                options["width_in"] = self._want(name, before, task, "states")
+            case _:
+                raise TypeError(f"no such module: {type(spec).__name__}")
+        plan = ModulePlan(spec.type, options)
+        with torch.device("meta"):  # what it gives is known without a weight
+            self._put(name, plan, ports_of(build_module(name, plan.type, options, self.recipe.seed)).gives)
+
+    def _vector_width(self, name: str, spec: EmbeddingModule, given: int | None) -> int:
+        """As wide as the recipe says, or as the file's vectors are; WiringError where these differ, or neither tells."""
+        if spec.width is None and given is None:
+            raise WiringError(Problem("an embedding has a `width`, or `vectors` that have one", f"modules.{name}.width"))
+        if None not in (spec.width, given) and spec.width != given:
+            rule = f"the vectors of {spec.vectors!r} have another width, {given}"
+            raise WiringError(Problem(rule, f"modules.{name}.width", str(spec.width), remedy="leave `width` out"))
+        return spec.width or given or 0
+
+    def _want(self, name: str, before: Port, task: str, *kinds: str) -> int:
+        """The width of what a module reads; WiringError where it is of another kind, or of no known width."""
+        if before.kind in kinds and before.width is not None:
+            return before.width
+        wanted = " or ".join(kind.rstrip("s") + "s" for kind in kinds)
+        rule = f"module {name!r} reads {wanted} of a known width, but its input gives {before}"
+        raise WiringError(Problem(rule, f"tasks.{task}.path"))
 
     def _plan_encoder(self, name: str, spec: PretrainedModule) -> None:
         found = find_encoder(spec.name, self.base, spec.revision)
@@ -154,3 +207,10 @@ class Modules:
 def pool_plan(how: str, width: int | None) -> ModulePlan:
     """The module that makes one vector a row of states."""
     return ModulePlan("attention_pool", {"width": width}) if how == "attention" else ModulePlan("pool", {"how": how})
+
+
+def require_packages(recipe: Recipe) -> None:
+    """MissingExtraError for the first module that needs a package which is not installed."""
+    for name, spec in recipe.modules.items():
+        if isinstance(spec, AdapterModule) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
+            require_peft(f"modules.{name}.{'type' if isinstance(spec, AdapterModule) else 'lora'}")

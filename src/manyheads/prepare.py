@@ -224,7 +224,7 @@ def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Ca
     """
     inputs, targets = prepared.source.inputs, prepared.targets
     max_length = min(max_length, prepared.source.spec.max_length or max_length)
-    columns = schema(targets, inputs)
+    columns = schema(targets, inputs, tokenizer.spells)
     found: dict[Split, TextDataset] = {}
     for split, rows in prepared.rows.items():
         build = partial(encode, rows, inputs, tokenizer, targets, max_length, labelled=split == "train")

@@ -393,6 +393,7 @@ class _Session:
                 facts["changed on the way"] = "; ".join(self.changes)
             texts = outcome.texts(self.loaded, self.journal, best, facts)
             texts[RESOLVED] = self._resolved(target)
-            save_artefact(target, self.model, self.assembly.blueprint, texts)
+            tokenizers = {name: found.tokenizer for name, found in self.assembly.vocabularies.items()}
+            save_artefact(target, self.model, self.assembly.blueprint, texts, tokenizers)
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from manyheads.blueprint import Blueprint, TaskPlan
+from manyheads.blueprint import ENCODERS, READERS, Blueprint, TaskPlan
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.tasks import TeacherSpec
 from manyheads.data.cache import Cache
@@ -16,7 +16,6 @@ from manyheads.data.dataset import TextDataset
 from manyheads.errors import ManyheadsError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import MANIFEST, read_json, verify
 from manyheads.prepare import Prepared, encoded
-from manyheads.text.tokenize import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,6 @@ class _Saved:
     told: str
     sha256: str
     blueprint: Blueprint
-    tokenizers: dict[str, Tokenizer] = field(default_factory=dict)
 
     def trunk(self, lesson: Lesson) -> str:
         return self.blueprint.tasks[lesson.name].path[0].module
@@ -122,8 +120,8 @@ def _lesson(task: str, spec: TeacherSpec | None, saved: _Saved, student: TaskPla
 def _differences(task: str, student: TaskPlan, name: str, teacher: TaskPlan, blueprint: Blueprint) -> Iterator[str]:
     """What keeps a teacher's answers from being the student's."""
     first, last = (blueprint.modules[step.module].type for step in (teacher.path[0], teacher.path[-1]))
-    if first != "pretrained":
-        yield f"the teacher's task {shown(name)} does not begin with a pretrained encoder, so it cannot read text"
+    if first not in (*ENCODERS, *READERS):
+        yield f"the teacher's task {shown(name)} does not begin with a module that reads text"
     if last == "crf_head":
         yield f"the teacher's task {shown(name)} gives paths of tags and no answer to a single word (`decoder: crf`)"
     facts: list[tuple[str, Any, Any]] = [("type", student.type, teacher.type)]
@@ -166,7 +164,5 @@ def _rows(saved: _Saved, trunk: str, prepared: Prepared, cache: Cache | None) ->
     """The training rows without labels, as long as the teacher reads, whatever limit the data set has for the student."""
     source = replace(prepared.source, spec=prepared.source.spec.model_copy(update={"max_length": None}))
     bare = Prepared(source, {"train": prepared.rows["train"]}, {}, {})
-    if trunk not in saved.tokenizers:
-        saved.tokenizers[trunk] = Tokenizer.load(saved.folder / trunk)
     longest = saved.blueprint.modules[trunk].options["max_length"]
-    return encoded(bare, saved.tokenizers[trunk], longest, cache)["train"]
+    return encoded(bare, saved.blueprint.tokenizers(saved.folder)[trunk], longest, cache)["train"]

@@ -6,6 +6,7 @@ Letters in shapes, here and in every docstring:
 
     B  rows of a batch        T  pieces (sub-words) of a row, padded    W  words of a row, padded
     D  width of a state       C  classes, labels or values of a head    K  batches of a round
+    L  bytes of a piece, padded; at most `LETTERS`
     P  parts of a row: a row of choices or of windows is several sequences, S of them in a batch; of other rows S is B
 """
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+LETTERS = 48  # bytes of a piece that modules of characters see; as many as ELMo's, its marks of begin and end aside
 IGNORE = -100  # the target of an item that is not supervised; torch's cross-entropy skips it
 
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
@@ -55,7 +57,8 @@ class Example:
     `ids` and `types` have one entry a piece. `words` is the position of each word's first piece, -1 for a word that was
     cut off; empty when the task needs no words. `targets` has one entry a task that the row can train, None where the
     label is missing. `cut` counts the pieces that did not fit. A row of several sequences has them one after the other,
-    `parts` pieces each; positions count anew in each. `passage` is what they are windows of.
+    `parts` pieces each; positions count anew in each. `passage` is what they are windows of. `spelled` is each piece as the row
+    has it, where modules read characters.
     """
 
     ids: tuple[int, ...]
@@ -66,6 +69,7 @@ class Example:
     cut: int = 0
     parts: tuple[int, ...] = ()
     passage: Passage | None = None
+    spelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,10 @@ class RowBlock:
                 joined[name] = tuple(_cat_tensors(level, cls.FILL.get(name, 0)) for level in zip(*present, strict=True))
                 continue
             if len(present) < len(column):  # a block without words joins one with words: it has none of them
-                column = [present[0].new_empty((len(b), 0)) if t is None else t for t, b in zip(column, blocks, strict=True)]
+                empty = (0,) * (present[0].dim() - 1)
+                column = [
+                    present[0].new_empty((len(b), *empty)) if t is None else t for t, b in zip(column, blocks, strict=True)
+                ]
             joined[name] = _cat_tensors(column, cls.FILL.get(name, 0))
         return cls(**joined)
 
@@ -143,12 +150,14 @@ class Tokens(RowBlock):
     mask   (B, T) bool, True on real pieces
     types  (B, T) int64, 0 for the first text and 1 for the second
     words  (B, W) int64, position of each word's first piece, -1 where padded or cut off; None when no task needs words
+    letters (B, T, L) uint8, the bytes of each piece in UTF-8, 0 where padded; None when no module reads characters
     """
 
     ids: Tensor
     mask: Tensor
     types: Tensor
     words: Tensor | None = None
+    letters: Tensor | None = None
 
     FILL: ClassVar[Mapping[str, int]] = {"words": -1}
 
@@ -301,12 +310,12 @@ def _no_rows(value: object) -> TypeError:
 def _cat_tensors(tensors: Sequence[Tensor], fill: int) -> Tensor:
     if tensors[0].dim() < 2:
         return torch.cat(list(tensors))
-    width = max(t.shape[1] for t in tensors)
-    return torch.cat([_widen(t, width, fill) for t in tensors])
+    shape = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
+    return torch.cat([_widen(t, shape, fill) for t in tensors])
 
 
-def _widen(tensor: Tensor, width: int, fill: int) -> Tensor:
-    missing = width - tensor.shape[1]
-    if not missing:
+def _widen(tensor: Tensor, shape: Sequence[int], fill: int) -> Tensor:
+    missing = [wanted - size for wanted, size in zip(shape, tensor.shape[1:], strict=True)]
+    if not any(missing):
         return tensor
-    return pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing), value=fill)
+    return pad(tensor, [side for more in reversed(missing) for side in (0, more)], value=fill)

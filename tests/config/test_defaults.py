@@ -114,23 +114,21 @@ def test_a_task_type_of_a_plugin_takes_what_all_tasks_take(load: Load, small: st
 
 def test_an_unknown_type_names_the_nearest_and_the_rest_is_checked_as_that(refused: Refused) -> None:
     text = refused(DEFAULTS.replace("type: tagging, data", "type: taging, schem: BIO, data").replace("pretrained", "pretraned"))
-    assert [line for line in text.splitlines() if "has no key" in line or "is called" in line] == [
-        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer', "
-        "'scalar_mix', 'feedforward'; found 'pretraned'; did you mean 'pretrained'?",
-        "recipe.yaml:13:16: no task type is called this; there are 'classification', 'binary', 'multilabel', "
-        "'regression', 'tagging', 'multiple_choice', 'ranking', 'matching', 'question_answering'; found 'taging'; "
-        "did you mean 'tagging'?",
-        "recipe.yaml:13:24: `tasks.tags` has no key of this name; found 'schem'; did you mean 'scheme'?",
-    ]
-    assert len(text.splitlines()) == 3
+    module, task, key = text.splitlines()
+    assert module.startswith("recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool'")
+    assert module.endswith("; found 'pretraned'; did you mean 'pretrained'?")
+    assert task.startswith("recipe.yaml:13:16: no task type is called this; there are 'classification', 'binary'")
+    assert task.endswith("; found 'taging'; did you mean 'tagging'?")
+    assert key == "recipe.yaml:13:24: `tasks.tags` has no key of this name; found 'schem'; did you mean 'scheme'?"
 
 
 def test_an_unknown_type_that_is_near_to_none(refused: Refused, small: str) -> None:
     text = refused(small.replace("pretrained, name: minilm", "quux, foo: 1"))
-    assert text == (
-        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer', "
-        "'scalar_mix', 'feedforward'; found 'quux'"
+    assert text.startswith(
+        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer'"
     )
+    assert text.endswith("; found 'quux'")
+    assert len(text.splitlines()) == 1
 
 
 def test_types_of_plugins(load: Load, refused: Refused, small: str) -> None:

@@ -62,7 +62,11 @@ def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None
         (
             "max_length",
             ("tasks", "a"),
-            ["tasks.a.data.max_length", "modules.<name>.max_length (type pretrained)", "data.<name>.max_length"],
+            [
+                "tasks.a.data.max_length",
+                "modules.<name>.max_length (type pretrained or embedding or characters or transformer)",
+                "data.<name>.max_length",
+            ],
         ),
         ("weight", ("training",), ["tasks.<name>.weight", "tasks.<name>.data.weight", "tasks.<name>.teacher.weight"]),
         ("labels", ("data", "d"), ["tasks.<name>.labels (type classification or binary or multilabel or tagging)"]),
@@ -79,7 +83,10 @@ def test_the_nearest_home_comes_first() -> None:
 
 
 def test_types_that_are_built_in() -> None:
-    assert list(builtin("modules")) == ["pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"]
+    assert list(builtin("modules")) == [
+        *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
+        *("embedding", "characters", "concat", "recurrent", "convolution", "transformer"),
+    ]
     assert list(builtin("tasks")) == [
         "classification",
         "binary",

@@ -104,6 +104,9 @@ def test_a_batch_equals_its_slow_twin(examples: list[Example], data: st.DataObje
     batch = collate(rows)
     tokens, targets = slow([examples[i] for i in rows])
     for (name, found), (_, wanted) in zip(batch.fields["text"].tensors(), tokens.tensors(), strict=True):
+        if name == "letters":
+            assert found is None, "nothing was spelled"
+            continue
         assert found is not None, name
         assert wanted is not None, name
         same(found, wanted)

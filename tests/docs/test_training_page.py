@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from manyheads.config.load import recipe_from
-from manyheads.config.spec.modules import ModuleBase
+from manyheads.config.spec.module import ModuleBase
 from manyheads.config.spec.training import OPTIMIZER_KEYS, SCHEDULE_KEYS, ScheduleSpec
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")

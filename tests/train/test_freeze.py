@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from manyheads.config.spec.balance import BalanceSpec
 from manyheads.config.spec.mixture import MixtureSpec
-from manyheads.config.spec.modules import FeedForwardModule, ModuleBase
+from manyheads.config.spec.module import ModuleBase
+from manyheads.config.spec.modules import FeedForwardModule
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from transformers import BertConfig, BertModel
 
 from manyheads.config.load import recipe_from
-from manyheads.config.spec.modules import FeedForwardModule, ModuleBase, PoolModule, PretrainedModule
+from manyheads.config.spec.module import ModuleBase
+from manyheads.config.spec.modules import FeedForwardModule, PoolModule, PretrainedModule
 from manyheads.config.spec.tasks import RegressionTask
 from manyheads.config.spec.training import OPTIMIZER_KEYS, OptimizerSpec
 from manyheads.errors import RecipeError

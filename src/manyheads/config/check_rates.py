@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from manyheads.config.node import Finding, KeyPath
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.modules import ModuleBase
+from manyheads.config.spec.module import ModuleBase
 from manyheads.config.spec.training import OPTIMIZER_KEYS, SCHEDULE_KEYS, OptimizerSpec, ScheduleSpec, TrainingSpec
 
 _NEEDED = {"step": "every", "cyclic": "every", "multi_step": "milestones"}

@@ -13,7 +13,8 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.schema import json_schema
 from manyheads.config.spec.base import Strict
 from manyheads.config.spec.data import DataSpec, TaskData
-from manyheads.config.spec.modules import ModuleBase, OwnModule
+from manyheads.config.spec.module import ModuleBase
+from manyheads.config.spec.modules import OwnModule
 from manyheads.config.spec.tasks import OwnTask, TaskBase
 
 EXAMPLE = """\

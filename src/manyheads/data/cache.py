@@ -2,6 +2,7 @@
 
     ids list<int32>  types list<int8>  words list<int32>  cut int32  length int32  path dictionary  line int64
     target.<task>    as the task's target says (`TaskTarget.arrow`), null where the label is missing
+    spelled list<string>   where modules read characters: each piece as the row has it
     parts list<int32>   where a row is several sequences: the pieces of each
     passage string  starts list<int32>  stops list<int32>  part_words list<int32>
                      where these are windows: the text, the characters of all their words, and how many words each has
@@ -59,14 +60,15 @@ def key(
     return digest.hexdigest()
 
 
-def schema(targets: Mapping[str, TaskTarget], inputs: InputSpec = _TEXT) -> pa.Schema:
+def schema(targets: Mapping[str, TaskTarget], inputs: InputSpec = _TEXT, spelled: bool = False) -> pa.Schema:
     """Columns of the table of examples with these targets."""
     numbers = {"ids": pa.list_(pa.int32()), "types": pa.list_(pa.int8()), "words": pa.list_(pa.int32()), "cut": pa.int32()}
     place = {"length": pa.int32(), "path": pa.dictionary(pa.int32(), pa.string()), "line": pa.int64()}
     several = {"parts": pa.list_(pa.int32())} if inputs.parts else {}
     windows = {} if inputs.stride is None else {"passage": pa.string(), **dict.fromkeys(_WINDOWS, pa.list_(pa.int32()))}
     wanted = {TARGET + task: target.arrow for task, target in targets.items()}
-    return pa.schema({**numbers, **place, **several, **windows, **wanted})
+    letters = {"spelled": pa.list_(pa.string())} if spelled else {}
+    return pa.schema({**numbers, **place, **letters, **several, **windows, **wanted})
 
 
 def to_table(examples: Iterable[Example], columns: pa.Schema) -> pa.Table:
@@ -195,6 +197,7 @@ def _record_batches(examples: Iterable[Example], columns: pa.Schema) -> Iterator
             "line": [e.place.line for e in chunk],
             **{TARGET + task: [e.targets[task] for e in chunk] for task in tasks},
             "parts": [e.parts for e in chunk],
+            "spelled": [e.spelled for e in chunk],
             **_passages([e.passage for e in chunk if e.passage is not None]),
         }
         yield pa.record_batch(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manyheads.data.cache import TARGET
-from manyheads.data.columns import Flags, Lists, Numbers, Relevances, Tags, Targets, Where
+from manyheads.data.columns import Flags, Lists, Numbers, Relevances, Spellings, Tags, Targets, Where
 from manyheads.data.windows import Answers, Parts
 from manyheads.types import IGNORE, Batch, Passage, Tokens
 
@@ -26,6 +26,7 @@ class Collator:
         self._bounds = np.cumsum([0, *(len(b) for b in batches)])
         self._ids, self._types, self._words = (Lists([b.column(c) for b in batches]) for c in ("ids", "types", "words"))
         self.has_words = any(len(values) for values in self._words.values)
+        self._spelled = Spellings([b.column("spelled") for b in batches]) if "spelled" in table.column_names else None
         self._parts = Parts(batches) if "parts" in table.column_names else None
         tasks = [c for c in table.column_names if c.startswith(TARGET)]
         self.targets = {c.removeprefix(TARGET): _targets([b.column(c) for b in batches], table.field(c).type) for c in tasks}
@@ -40,7 +41,8 @@ class Collator:
         words = self._word_positions(where)
         targets = {task: torch.from_numpy(self._taken(task, where, words)) for task in self.targets}
         at = None if words is None else torch.from_numpy(words)
-        tokens = Tokens(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types), at)
+        letters = None if self._spelled is None else torch.from_numpy(self._spelled.padded(where, counts))
+        tokens = Tokens(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types), at, letters)
         rows_of = None if parts is None else tuple(map(len, parts))
         return Batch(self.name, {"text": tokens}, targets, where.rows.tolist(), parts=rows_of)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from manyheads.types import IGNORE
+from manyheads.types import IGNORE, LETTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,43 @@ class Lists:
         padded = np.full(real.shape, fill, dtype)
         padded[real] = flat
         return padded, real
+
+
+class Spellings:
+    """A column of lists of words, read as the bytes of each word in UTF-8."""
+
+    def __init__(self, arrays: Sequence[pa.ListArray]) -> None:
+        self.words = Lists([_numbered(array) for array in arrays])
+        held = [array.values for array in arrays]
+        self.bounds = [np.frombuffer(a.buffers()[1] or bytes(4), np.int32)[a.offset : a.offset + len(a) + 1] for a in held]
+        self.bytes = [np.frombuffer(a.buffers()[2] or b"", np.uint8) for a in held]
+
+    def padded(self, where: Where, counts: np.ndarray | None = None) -> np.ndarray:
+        """(B, T, L) uint8, or (S, T, L) of lists that `counts` (S,) parts anew; of a word the first `LETTERS` bytes."""
+        lists = self.words.lists(where)
+        batches = np.repeat([b for b, _ in where.places], list(map(len, lists)))
+        numbers = np.concatenate(lists) if lists else np.zeros(0, np.int64)
+        starts, stops = np.zeros(len(numbers), np.int64), np.zeros(len(numbers), np.int64)
+        for batch in np.unique(batches):
+            mine = batches == batch
+            starts[mine], stops[mine] = self.bounds[batch][numbers[mine]], self.bounds[batch][numbers[mine] + 1]
+        sizes = np.minimum(stops - starts, LETTERS)
+        at = np.arange(sizes.max(initial=1))
+        inside = at < sizes[:, None]
+        spelled = np.zeros(inside.shape, np.uint8)
+        for batch in np.unique(batches):
+            mine = (batches == batch)[:, None] & inside
+            spelled[mine] = self.bytes[batch][(starts[:, None] + at)[mine]]
+        rows = np.array(list(map(len, lists))) if counts is None else counts
+        real = np.arange(rows.max(initial=0)) < rows[:, None]
+        padded = np.zeros((*real.shape, spelled.shape[1]), np.uint8)
+        padded[real] = spelled
+        return padded
+
+
+def _numbered(array: pa.ListArray) -> pa.ListArray:
+    """The lists, in place of each word its number among all words of the record batch."""
+    return pa.ListArray.from_arrays(array.offsets, pa.array(np.arange(len(array.values)), pa.int32()))
 
 
 class Numbers:

@@ -93,7 +93,8 @@ def _example(
     """The pieces of a row's sequences, one after the other."""
     ids, types, words = (tuple(chain.from_iterable(getattr(s, name) for s in sequences)) for name in ("ids", "types", "words"))
     lengths = tuple(len(s.ids) for s in sequences) if parts else ()
-    return Example(ids, types, words, targets, place, sum(s.cut for s in sequences), lengths, passage)
+    spelled = tuple(chain.from_iterable(s.spelled for s in sequences))
+    return Example(ids, types, words, targets, place, sum(s.cut for s in sequences), lengths, passage, spelled)
 
 
 def windows_of(text: Value, windows: Sequence[Pieces]) -> Passage:

@@ -10,10 +10,14 @@ import torch
 from torch import nn
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
+from manyheads.nn.convolution import Convolution
+from manyheads.nn.embedding import Characters, Concat, Embedding
 from manyheads.nn.feedforward import FeedForward
 from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
 from manyheads.nn.layers import Layer, ScalarMix
 from manyheads.nn.pool import AttentionPool, Pool
+from manyheads.nn.recurrent import Recurrent
+from manyheads.nn.transformer import Transformer
 from manyheads.nn.trunk import adapt, load_trunk
 from manyheads.registry import Registry
 from manyheads.seeds import key
@@ -26,6 +30,12 @@ MODULES.register("attention_pool")(AttentionPool)
 MODULES.register("layer")(Layer)
 MODULES.register("scalar_mix")(ScalarMix)
 MODULES.register("feedforward")(FeedForward)
+MODULES.register("embedding")(Embedding)
+MODULES.register("characters")(Characters)
+MODULES.register("concat")(Concat)
+MODULES.register("recurrent")(Recurrent)
+MODULES.register("convolution")(Convolution)
+MODULES.register("transformer")(Transformer)
 MODULES.register("row_head")(RowHead)
 MODULES.register("word_head")(WordHead)
 MODULES.register("crf_head")(CrfHead)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.processors import TemplateProcessing
 
 from manyheads.errors import ArtefactError, Problem, RecipeError
 
@@ -24,7 +26,8 @@ class Pieces:
 
     `ids` and `types` have one entry a piece. `words` holds, for an input that came as words, the position of each word's
     first piece, -1 for a word that was cut off. `offsets` are the characters (from, to) of each piece in its text or word;
-    empty unless asked for. `cut` counts the pieces that did not fit.
+    empty unless asked for. `cut` counts the pieces that did not fit. `spelled` is each piece as the input has it; empty unless
+    the tokenizer spells.
     """
 
     ids: tuple[int, ...]
@@ -32,6 +35,7 @@ class Pieces:
     words: tuple[int, ...] = ()
     offsets: tuple[tuple[int, int], ...] = ()
     cut: int = 0
+    spelled: tuple[str, ...] = ()
 
 
 class Tokenizer:
@@ -41,11 +45,14 @@ class Tokenizer:
     two threads would fight over, and it builds every overflowing part, of pairs every combination.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, fingerprint: str | None = None) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, fingerprint: str | None = None, spells: bool = False) -> None:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
-        self.fingerprint = fingerprint or hashlib.sha256(backend.to_str().encode()).hexdigest()
+        self.spells = spells
+        """Whether pieces come with their spelling, for modules that read characters."""
+        told = fingerprint or hashlib.sha256(backend.to_str().encode()).hexdigest()
+        self.fingerprint = f"{told} spelled" if spells else told
         """sha256 of the tokenizer's definition."""
 
     @classmethod
@@ -71,9 +78,25 @@ class Tokenizer:
         """The piece of this number; None where there is none."""
         return self._backend.id_to_token(number)
 
+    def number(self, word: str) -> int | None:
+        """The number of a word in a vocabulary of words, folded as it folds; None where it is not known."""
+        folded = self._backend.normalizer.normalize_str(word) if self._backend.normalizer else word
+        return self._backend.token_to_id(folded)
+
     def to_json(self) -> str:
         """The definition, as a tokenizer.json holds it."""
         return self._backend.to_str()
+
+    def spelling(self) -> Tokenizer:
+        """This tokenizer, its pieces with their spelling."""
+        return Tokenizer(self._backend, self.fingerprint, spells=True)
+
+    def bounded(self) -> Tokenizer:
+        """This vocabulary of words, a text between pieces that say where it begins and ends, as a language model reads it."""
+        backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        ends = [(piece, backend.token_to_id(piece)) for piece in ("<s>", "</s>")]
+        backend.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+        return Tokenizer(backend, spells=self.spells)
 
     def encode_texts(
         self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int, offsets: bool = False
@@ -81,10 +104,13 @@ class Tokenizer:
         """Pieces of each text, or of each text and its pair; where too long, the longer of the two loses its end first."""
         room = self._room(max_length, pair=pairs is not None)
         inputs: Sequence[Any] = texts if pairs is None else list(zip(texts, pairs, strict=True))
-        encode = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
+        encode = self._backend.encode_batch if offsets or self.spells else self._backend.encode_batch_fast
         found = []
         for start in range(0, len(inputs), _CHUNK):
-            found += [_pieces(e, room, offsets) for e in encode(inputs[start : start + _CHUNK])]
+            chunk = inputs[start : start + _CHUNK]
+            for given, encoding in zip(chunk, encode(chunk), strict=True):
+                sides = (given,) if isinstance(given, str) else given
+                found.append(self._read(encoding, room, offsets, spelled_from=sides))
         return found
 
     def encode_words(self, rows: Sequence[Sequence[str]], max_length: int, offsets: bool = False) -> list[Pieces]:
@@ -98,7 +124,7 @@ class Tokenizer:
                 if any(i not in seen for i in range(len(words))):
                     words = [w if i in seen else self._unknown for i, w in enumerate(words)]
                     encoding = self._word_backend.encode(words, is_pretokenized=True)
-                found.append(_pieces(encoding, room, offsets, len(words)))
+                found.append(self._read(encoding, room, offsets, len(words), spelled_from=words))
         return found
 
     def encode_windows(
@@ -120,6 +146,31 @@ class Tokenizer:
                 found.append(_windows(encoding, room, stride))
         return found
 
+    def _read(
+        self, encoding: tokenizers.Encoding, room: int, offsets: bool, words: int = 0, *, spelled_from: Sequence[str]
+    ) -> Pieces:
+        """The pieces of one input; where it has none at all, and no special piece stands around it, an unknown one."""
+        pieces = _pieces(encoding, room, offsets or self.spells, words)
+        if not pieces.ids:
+            return Pieces(self._filler, (0,), pieces.words, ((0, 0),) if offsets else (), spelled=("",) if self.spells else ())
+        if not self.spells:
+            return pieces
+        kept = range(len(encoding)) if len(pieces.ids) == len(encoding) else _kept(encoding.sequence_ids, room)
+        sources = encoding.word_ids if words else encoding.sequence_ids
+        spelled = tuple(
+            "" if source is None else spelled_from[source][a:b]
+            for source, (a, b) in zip((sources[i] for i in kept), pieces.offsets, strict=True)
+        )
+        return replace(pieces, spelled=spelled, offsets=pieces.offsets if offsets else ())
+
+    @cached_property
+    def _filler(self) -> tuple[int, ...]:
+        """The unknown piece."""
+        number = self._backend.token_to_id(getattr(self._backend.model, "unk_token", None) or "")
+        if number is None:
+            raise ArtefactError("the tokenizer gives no piece for an empty text")
+        return (number,)
+
     def _room(self, max_length: int, pair: bool) -> int:
         """Pieces that the text itself may have."""
         room = max_length - self._backend.num_special_tokens_to_add(pair)
@@ -129,8 +180,12 @@ class Tokenizer:
 
     @cached_property
     def _word_backend(self) -> tokenizers.Tokenizer:
-        """For words; a byte-level tokenizer has to be told that each one begins after a space."""
+        """For words; a byte-level tokenizer has to be told that each begins after a space, one of words not to part them."""
         before = self._backend.pre_tokenizer
+        if isinstance(self._backend.model, WordLevel) and isinstance(before, Split):
+            backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+            backend.pre_tokenizer = None
+            return backend
         if not isinstance(before, ByteLevel) or before.add_prefix_space:
             return self._backend
         backend = tokenizers.Tokenizer.from_str(self._backend.to_str())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_WORD = re.compile(r"[@#]?\w+(?:[-'’.]\w+)*|[^\w\s]")
+PATTERN = r"[@#]?\w+(?:[-'’.]\w+)*|[^\w\s]"
+_WORD = re.compile(PATTERN)
 
 
 def words(text: str) -> list[tuple[int, int]]:

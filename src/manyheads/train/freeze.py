@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch.nn import Parameter
 
-from manyheads.config.spec.modules import ModuleBase
+from manyheads.config.spec.module import ModuleBase
 from manyheads.model import Model
 
 

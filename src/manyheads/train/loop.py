@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from manyheads.config.check_mixture import check_learning
 from manyheads.config.node import refuse
 from manyheads.config.spec.balance import BalanceSpec
-from manyheads.config.spec.modules import ModuleBase
+from manyheads.config.spec.module import ModuleBase
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.dataset import Dataset
 from manyheads.data.stream import Draw, Position, Stream

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
-from manyheads.config.spec.modules import AdapterModule, ModuleBase, PretrainedModule
+from manyheads.config.spec.module import ModuleBase
+from manyheads.config.spec.modules import AdapterModule, PretrainedModule
 from manyheads.config.spec.tasks import TaskBase
 from manyheads.config.spec.training import OPTIMIZER_KEYS, OptimizerSpec
 from manyheads.errors import Problem, RecipeError

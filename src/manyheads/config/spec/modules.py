@@ -7,32 +7,20 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, Tag
 
 from manyheads.config.spec.base import Strict, own_or
+from manyheads.config.spec.module import ModuleBase
+from manyheads.config.spec.words import (
+    CharactersModule,
+    ConcatModule,
+    ConvolutionModule,
+    EmbeddingModule,
+    RecurrentModule,
+    TransformerModule,
+)
 
-_BUILT_IN = ("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward")
-
-
-class LoadSpec(Strict):
-    """Where the first weights of a module are."""
-
-    from_: str = Field(alias="from")
-    """Folder of an artefact, or a file that ends in .safetensors."""
-    module: str | None = None
-    """Name that the module has there; default: the same."""
-
-
-class ModuleBase(Strict):
-    """What all modules have."""
-
-    lr: float | None = Field(default=None, gt=0, le=100)
-    """Peak learning rate; default: `training.optimizer.lr` for what is pretrained, else that of its task or `head_lr`."""
-    freeze: bool = False
-    """Leave the weights as they are: no gradient, no decay, no dropout."""
-    unfreeze_at: int | None = Field(default=None, ge=1)
-    """Frozen for so many optimizer steps, trained from then on."""
-    freeze_at: int | None = Field(default=None, ge=1)
-    """Frozen once so many optimizer steps are done."""
-    load: str | LoadSpec | None = None
-    """First weights: an artefact's folder, which has a module of this name, or a .safetensors file; relative to the recipe."""
+_BUILT_IN = (
+    *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
+    *("embedding", "characters", "concat", "recurrent", "convolution", "transformer"),
+)
 
 
 class LoraSpec(Strict):
@@ -133,6 +121,12 @@ ModuleSpec: TypeAlias = Annotated[
     | Annotated[LayerModule, Tag("layer")]
     | Annotated[ScalarMixModule, Tag("scalar_mix")]
     | Annotated[FeedForwardModule, Tag("feedforward")]
+    | Annotated[EmbeddingModule, Tag("embedding")]
+    | Annotated[CharactersModule, Tag("characters")]
+    | Annotated[ConcatModule, Tag("concat")]
+    | Annotated[RecurrentModule, Tag("recurrent")]
+    | Annotated[ConvolutionModule, Tag("convolution")]
+    | Annotated[TransformerModule, Tag("transformer")]
     | Annotated[OwnModule, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
 ]

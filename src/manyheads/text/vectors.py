@@ -1,0 +1,146 @@
+"""Vectors of words from a file: GloVe's text, word2vec's text, or .npy with the words beside it."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, TypeAlias, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from manyheads.errors import DataError, MissingExtraError, Problem, ResourceError
+from manyheads.packages import package_path
+
+GLOVE = "glove-50d"
+_LONGEST = 2**20  # bytes of a line: ten times those of the widest vectors in use
+
+_Line: TypeAlias = tuple[str, Callable[[], np.ndarray]]  # a word, and what reads its vector: most are not wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What was wanted of a file: the width D of its vectors, words from its top, and (D,) float32 of each word found."""
+
+    width: int
+    top: tuple[str, ...]
+    rows: dict[str, np.ndarray]
+
+
+def read_vectors(name: str, base: Path, wanted: Collection[str], lower: bool, top: int, place: str) -> Vectors:
+    """The vectors of the wanted words, and of `top` words from the beginning, in one pass over the file.
+
+    `name` is `glove-50d` or a file, as named or relative to `base`. With `lower` the wanted words are folded, and one that the
+    file has with capitals alone counts as it. Of a word that comes twice the first line holds.
+
+    Numbers are read where they are wanted; that each line has as many of them as the first is seen of all.
+
+    Raises MissingExtraError, ResourceError for a file that is not there, DataError, with its line, for one that is broken.
+    """
+    kept: list[str] = []
+    found: dict[str, np.ndarray] = {}
+    folded: dict[str, np.ndarray] = {}
+    width, lines = _lines(name, base, place)
+    for number, (word, row) in enumerate(lines):
+        if number < top:
+            kept.append(word)
+        low = word.lower() if lower else word
+        if (number < top or word in wanted) and word not in found:
+            found[word] = row()
+        elif low != word and low in wanted and low not in folded:
+            folded[low] = row()
+    return Vectors(width, tuple(kept), {**folded, **found})
+
+
+def _lines(name: str, base: Path, place: str) -> tuple[int, Iterator[_Line]]:
+    """The width, and the words with their vectors."""
+    if name == GLOVE:
+        try:
+            folder = package_path(GLOVE)
+        except MissingExtraError as error:
+            raise MissingExtraError(*(Problem(p.rule, place, name, remedy=p.remedy) for p in error.problems)) from error
+        words = pq.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
+        return _paired(words, folder / "glove_6B_50d_emb.npy")
+    path = next((p for p in (base / name, Path(name)) if p.is_file()), None)
+    if path is None:
+        rule = f"no vectors are found: there is neither such a file nor a package; the known package is {GLOVE!r}"
+        raise ResourceError(Problem(rule, place, name))
+    if path.suffix == ".npy":
+        beside = path.with_suffix(".txt")
+        if not beside.is_file():
+            rule = "a .npy of vectors needs a .txt of its words beside it, one a line"
+            raise ResourceError(Problem(rule, place, str(path), remedy=f"write {beside.name}"))
+        return _paired(beside.read_text(encoding="utf-8").splitlines(), path)
+    return _text(path)
+
+
+def _paired(words: list[str], path: Path) -> tuple[int, Iterator[_Line]]:
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(Problem(f"is not a .npy file: {error}", str(path))) from error
+    if rows.ndim != 2 or len(rows) != len(words) or rows.dtype.kind != "f":
+        rule = f"vectors are numbers (words, width), and the words beside them are {len(words):,}"
+        raise DataError(Problem(rule, str(path), f"{rows.dtype} {rows.shape}"))
+    made = (partial(_finite, partial(rows.__getitem__, i), str(path), word) for i, word in enumerate(words))
+    return rows.shape[1], zip(words, made, strict=True)
+
+
+def _text(path: Path) -> tuple[int, Iterator[_Line]]:
+    """Lines of a word, which may hold spaces, and its numbers; a first line of two whole numbers, word2vec's, is skipped."""
+    with _open(path) as file:
+        first = file.readline(_LONGEST).split()
+        header = len(first) == 2 and all(part.isdigit() for part in first)
+        width = int(first[1]) if header else len(first) - 1
+    if width < 1:
+        raise DataError(
+            Problem("the first line is a word and its vector, or the numbers of words and of their vectors", str(path))
+        )
+    return width, _words(path, width, header)
+
+
+def _words(path: Path, width: int, header: bool) -> Iterator[_Line]:
+    with _open(path) as file:
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
+            if number == 1 and header:
+                continue
+            place, parts = f"{path}:{number}", line.rstrip().rsplit(b" ", width)
+            if len(line) == _LONGEST:
+                raise DataError(Problem(f"a line of vectors has at most {_LONGEST:,} bytes", place))
+            try:
+                word = parts[0].decode()
+            except UnicodeDecodeError:
+                raise DataError(Problem("a word is text in UTF-8", place, repr(parts[0][:60]))) from None
+            if len(parts) <= width or (b" " in parts[0] and _is_number(parts[0].rpartition(b" ")[2])):
+                rule = f"each line is a word and its vector of {width} numbers, as the first one"
+                raise DataError(Problem(rule, place, f"{len(line.split()) - 1} numbers"))
+            yield word, partial(_finite, partial(_parsed, parts[1:], place), place, word)
+
+
+def _parsed(numbers: list[bytes], place: str) -> np.ndarray:
+    try:
+        return np.array(list(map(float, numbers)), np.float32)
+    except ValueError as error:
+        raise DataError(Problem(f"a vector is of numbers: {error}", place)) from None
+
+
+def _finite(row: Callable[[], np.ndarray], place: str, word: str) -> np.ndarray:
+    found = np.array(row(), np.float32)
+    if not np.isfinite(found).all():
+        raise DataError(Problem("a vector has a number that is not finite", place, word))
+    return found
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")

@@ -1,0 +1,100 @@
+"""Vocabularies of words, and the tokenizers that they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyheads.errors import RecipeError, ResourceError
+from manyheads.text.tokenize import Tokenizer
+from manyheads.text.vocabulary import SPECIAL, Wanted, count, read_list, vocabulary
+
+TEXTS = ["A film, a Film!", "a bad one"]
+
+
+def pieces(tokenizer: Tokenizer) -> list[str | None]:
+    return [tokenizer.piece(i) for i in range(len(tokenizer))]
+
+
+def test_words_of_texts_and_of_lists_are_counted() -> None:
+    assert count([*TEXTS, ["New York", "a"]]) == Counter(
+        {"a": 3, "A": 1, "film": 1, "Film": 1, ",": 1, "!": 1, "bad": 1, "one": 1, "New York": 1}
+    )
+
+
+def test_the_commonest_words_come_first_and_equals_by_name() -> None:
+    counted = count(TEXTS)
+    assert pieces(vocabulary(counted, Wanted())) == [*SPECIAL, "a", "film", "!", ",", "bad", "one"]
+    assert pieces(vocabulary(counted, Wanted(lower=False)))[5:] == ["a", "!", ",", "A", "Film", "bad", "film", "one"]
+    assert pieces(vocabulary(counted, Wanted(least=2)))[5:] == ["a", "film"]
+    assert pieces(vocabulary(counted, Wanted(most=3)))[5:] == ["a", "film", "!"]
+    assert pieces(vocabulary(counted, Wanted(least=2, listed=("Rome", "FILM"))))[5:] == ["rome", "film", "a"]
+
+
+def test_an_empty_vocabulary() -> None:
+    with pytest.raises(RecipeError, match="no word is left in the vocabulary: of 6 different words none comes 9 times"):
+        vocabulary(count(TEXTS), Wanted(least=9))
+
+
+def test_a_text_is_read_a_word_a_piece() -> None:
+    tokenizer = vocabulary(count(TEXTS), Wanted())
+    found, empty, strange = tokenizer.encode_texts(["Film, bad", "", "zzz"], None, 9, offsets=True)
+    assert (found.ids, found.offsets) == ((6, 8, 9), ((0, 4), (4, 5), (6, 9)))
+    assert empty.ids == strange.ids == (1,)
+    [pair] = tokenizer.encode_texts(["a film"], ["a bad one"], 5)
+    assert (pair.ids, pair.types, pair.cut) == ((5, 6, 2, 5, 9), (0, 0, 0, 1, 1), 1)
+
+
+def test_a_list_of_words_is_read_as_it_stands() -> None:
+    tokenizer = vocabulary(count([["New York", "o'clock", "\u200b"]]), Wanted())
+    [found] = tokenizer.encode_words([["new york", "York", "O'CLOCK", "\u200b", "end"]], 4)
+    assert (found.ids, found.words, found.cut) == ((tokenizer.number("New York"), 1, tokenizer.number("o'clock"),
+                                                    tokenizer.number("\u200b")), (0, 1, 2, 3, -1), 1)  # fmt: skip
+
+
+def test_a_text_of_a_language_model_has_both_ends() -> None:
+    tokenizer = vocabulary(count(TEXTS), Wanted()).bounded()
+    long, empty = tokenizer.encode_texts(["a bad one", ""], None, 4)
+    assert (long.ids, long.cut, empty.ids) == ((3, 5, 9, 4), 1, (3, 4))
+
+
+@given(words=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), min_size=1, max_size=9))
+def test_pieces_are_spelled_as_they_stand(words: list[str]) -> None:
+    tokenizer = vocabulary(Counter({"a": 1}), Wanted()).spelling()
+    [found] = tokenizer.encode_words([words], len(words))
+    assert list(found.spelled) == words
+    text = " ".join(words)
+    [found] = tokenizer.encode_texts([text], None, 99)
+    [placed] = tokenizer.encode_texts([text], None, 99, offsets=True)
+    assert list(found.spelled) == [text[a:b] for a, b in placed.offsets]
+    assert len(found.spelled) == len(found.ids)
+
+
+def test_spelling_of_what_was_cut_and_of_what_stands_between() -> None:
+    tokenizer = vocabulary(count(TEXTS), Wanted()).spelling()
+    [pair] = tokenizer.encode_texts(["A FILM here"], ["Bad One here"], 5)
+    assert pair.spelled == ("A", "FILM", "", "Bad", "One")
+    assert tokenizer.fingerprint != vocabulary(count(TEXTS), Wanted()).fingerprint
+
+
+def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
+    tokenizer = vocabulary(count(TEXTS), Wanted(lower=False))
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_json())
+    again = Tokenizer.load(tmp_path)
+    assert again.encode_texts(TEXTS, None, 9) == tokenizer.encode_texts(TEXTS, None, 9)
+    assert again.encode_words([["A", "o'clock"]], 9) == tokenizer.encode_words([["A", "o'clock"]], 9)
+
+
+def test_a_list_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("Rome 12\n\nfilm\n")
+    assert read_list(file, "x") == ("Rome", "film")
+    file.write_text("\n")
+    with pytest.raises(RecipeError, match="the list of words is empty"):
+        read_list(file, "x")
+    with pytest.raises(ResourceError, match="cannot be read"):
+        read_list(tmp_path / "none.txt", "x")
