@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -24,6 +25,7 @@ from hypothesis import Phase, settings
 from manyheads import failpoints
 from manyheads.errors import MissingExtraError
 from manyheads.packages import package_path
+from manyheads.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,6 +70,30 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture
+def forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Forgets what files of own code registered, as a new process would; asked for by all tests that run some."""
+    from manyheads import plugins
+    from manyheads.config.criterion import SELECTIONS
+    from manyheads.data.read import READERS
+    from manyheads.metrics import METRICS
+    from manyheads.nn.build import MODULES
+    from manyheads.task.base import TASKS
+
+    before: dict[Registry[Any], dict[str, Any]] = {r: dict(r._known) for r in (METRICS, SELECTIONS, READERS, MODULES, TASKS)}
+
+    def forgotten() -> None:
+        for registry, known in before.items():
+            monkeypatch.setattr(registry, "_known", dict(known))
+        monkeypatch.setattr(plugins, "_loaded", {})
+        for name in [name for name in sys.modules if name.startswith("manyheads_plugin_")]:
+            del sys.modules[name]
+
+    forgotten()
+    yield forgotten
+    forgotten()
 
 
 @pytest.fixture(scope="session")

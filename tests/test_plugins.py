@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +36,6 @@ def mean_of_three(scores):
     return (scores["mood/accuracy"] + scores["likeness/within_1"] + scores["names/span_f1"]) / 3
 """
 USED = ("tasks.likeness.metrics=[off_by]", "training.select=mean_of_three")
-
-
-@pytest.fixture
-def forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Forgets the plug-ins, as a new process would; what tests load is gone after them."""
-    before = {registry: dict(registry._known) for registry in REGISTRIES}
-
-    def forgotten() -> None:
-        for registry, known in before.items():
-            monkeypatch.setattr(registry, "_known", dict(known))
-        monkeypatch.setattr(plugins, "_loaded", {})
-        for name in [name for name in sys.modules if name.startswith("manyheads_plugin_")]:
-            del sys.modules[name]
-
-    forgotten()
-    yield forgotten
-    forgotten()
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 
 from manyheads import api, plugins
 from manyheads.cli.shipping import shipped
-from manyheads.metrics import SELECTIONS
 from manyheads.predict import Predictor
+
+pytestmark = pytest.mark.usefixtures("forget")  # recipes bring plug-ins
 
 Command = Callable[..., tuple[int, str, str]]
 NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune", "pairs"]
@@ -37,13 +38,6 @@ LABELS = {
     "STS-B": ("1.5", "4.250"),
 }
 UPLOAD = {"CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE", "WNLI", "AX"}
-
-
-@pytest.fixture(autouse=True)
-def apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plug-in of a recipe is gone after a test."""
-    monkeypatch.setattr(SELECTIONS, "_known", dict(SELECTIONS._known))
-    monkeypatch.setattr(plugins, "_loaded", {})
 
 
 @pytest.fixture

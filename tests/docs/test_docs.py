@@ -16,12 +16,8 @@ import typer
 import manyheads as mh
 from manyheads.cli.app import app
 from manyheads.config.load import load_recipe, recipe_from
-from manyheads.metrics import METRICS
-from manyheads.nn.build import MODULES
 from manyheads.predict import Predictor
-from manyheads.registry import Registry
 from manyheads.run import run
-from manyheads.task.base import TASKS
 from manyheads.train.events import Finished
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,15 +56,7 @@ def execute(page: Path) -> dict[str, Any]:
     return namespace
 
 
-@pytest.fixture
-def registries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a page registers is gone after it."""
-    readers: Registry[Any] = importlib.import_module("manyheads.data.read").READERS
-    for registry in (MODULES, TASKS, METRICS, readers):
-        monkeypatch.setattr(registry, "_known", dict(registry._known))
-
-
-@pytest.mark.usefixtures("registries")
+@pytest.mark.usefixtures("forget")
 @pytest.mark.usefixtures("place")
 def test_the_tutorial_runs(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = DOCS / "tutorial.md"
