@@ -8,6 +8,7 @@ from typing import get_args
 from manyheads.config.check_adapters import check_adapters, encoder_of, under_adapters
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
+from manyheads.config.check_sharing import check_sharing
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
@@ -43,6 +44,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
     findings += check_learning(recipe.mixture, recipe.training)
     findings += check_select(recipe, _names(root, "tasks"))
     findings += check_adapters(recipe, _names(root, "modules"))
+    findings += check_sharing(recipe)
     for name, spec in recipe.data.items():
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():

@@ -27,6 +27,7 @@ from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing
 from manyheads.train.layout import balancer_of, trunk_of
 from manyheads.train.optim import rates_of, set_rate
+from manyheads.train.orthogonality import Orthogonality
 from manyheads.train.schedule import factor
 from manyheads.train.state import Progress, State
 from manyheads.train.taught import Taught
@@ -77,10 +78,11 @@ class Update:
         steps: int,
         freezing: Freezing,
         anchor: Anchor | None,
+        orthogonality: Orthogonality | None = None,
     ) -> None:
         self.model, self.datasets, self.optimizer, self.spec = model, datasets, optimizer, spec
         self.engine, self.seed, self.steps = engine, seed, steps
-        self.freezing, self.anchor = freezing, anchor
+        self.freezing, self.anchor, self.orthogonality = freezing, anchor, orthogonality
         self.learned = [t for data in datasets.values() for t in data.tasks if t in model.tasks]
         self.trunk = trunk_of(model.graph, self.learned)
         self.bad = 0
@@ -100,6 +102,8 @@ class Update:
         with self._memory(load, state.step + 1):
             losses = self._backward(load, state)
         self.engine.sum_gradients(self.parameters)
+        if self.orthogonality is not None:
+            self.orthogonality.add()
         norm = norm_of(self.parameters)
         skipped = not math.isfinite(norm)
         look = None if skipped else self.balancer.look
