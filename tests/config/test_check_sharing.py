@@ -63,11 +63,11 @@ def test_what_cannot_be_is_told_where_it_stands(refused: Callable[..., str], old
 @pytest.mark.parametrize(
     ("value", "rule"),
     [
-        ("{modules: [one, too], weight: 1}", "only recurrent modules have matrices of subspaces"),
-        ("{modules: [words], weight: 1}", "only recurrent modules have matrices of subspaces"),
-        ("{modules: [one], weight: 1, subspaces: 3}", "the subspaces must divide the width of the states"),
-        ("{modules: [one], weight: 0}", "`training.orthogonality.weight` must be greater than 0; found '0'"),
-        ("{modules: [one], weight: 1, matrices: [imput]}", "must be one of 'input', 'state'"),
+        ("{modules: [one, too], strength: 1}", "only recurrent modules have matrices of subspaces"),
+        ("{modules: [words], strength: 1}", "only recurrent modules have matrices of subspaces"),
+        ("{modules: [one], strength: 1, subspaces: 3}", "the subspaces must divide the width of the states"),
+        ("{modules: [one], strength: 0}", "`training.orthogonality.strength` must be greater than 0; found '0'"),
+        ("{modules: [one], strength: 1, matrices: [imput]}", "must be one of 'input', 'state'"),
     ],
 )
 def test_subspaces_that_cannot_be_kept_apart(refused: Callable[..., str], value: str, rule: str) -> None:

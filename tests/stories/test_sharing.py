@@ -161,7 +161,7 @@ def test_what_units_learned_stands_in_the_card_and_in_the_drawing(data: Path) ->
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(data: Path, arm: Callable[[str], None]) -> None:
-    apart = {"modules": ["pos1", "ner1"], "weight": 0.1}
+    apart = {"modules": ["pos1", "ner1"], "strength": 0.1}
     whole = finish(two_tasks({"subspaces": 2}, "whole", steps=12, orthogonality=apart))
     arm("train.step:7=term")
     with pytest.raises(Interrupted):
@@ -176,11 +176,11 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(data: Path, arm: Callabl
 
 def test_the_penalty_is_recorded_and_keeps_subspaces_apart(data: Path) -> None:
     told = {}
-    for weight in (1e-9, 1.0):
-        apart = {"modules": ["pos1", "ner1"], "weight": weight}
-        found = finish(two_tasks({"subspaces": 2}, f"run{weight}", steps=30, orthogonality=apart))
+    for strength in (1e-9, 1.0):
+        apart = {"modules": ["pos1", "ner1"], "strength": strength}
+        found = finish(two_tasks({"subspaces": 2}, f"run{strength}", steps=30, orthogonality=apart))
         lines = [json.loads(line) for line in (found.folder / "progress.jsonl").read_text().splitlines()]
-        told[weight] = [line["orthogonality"] / weight for line in lines]
+        told[strength] = [line["orthogonality"] / strength for line in lines]
     assert told[1.0][-1] < 0.5 * told[1e-9][-1]
 
 

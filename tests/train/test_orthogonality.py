@@ -31,7 +31,7 @@ def model(cell: str = "lstm", **options: Any) -> Model:
 
 
 def penalty(held: Model, **options: Any) -> Orthogonality:
-    settings = {"modules": ["layer"], "weight": 1.0, **options}
+    settings = {"modules": ["layer"], "strength": 1.0, **options}
     return Orthogonality(OrthogonalitySpec.model_validate(settings), held)
 
 
@@ -62,7 +62,7 @@ def test_it_is_the_sum_of_squares_written_out(cell: str, options: dict[str, Any]
     name = f"weight_{'ih' if matrix == 'input' else 'hh'}_l{last}"
     weights = [w.detach() for n, w in cells(held).named_parameters() if n in (name, f"{name}_reverse")]
     assert len(weights) == (1 if options.get("bidirectional") is False else 2)
-    found = penalty(held, subspaces=subspaces, matrices=[matrix], weight=0.5).penalty()
+    found = penalty(held, subspaces=subspaces, matrices=[matrix], strength=0.5).penalty()
     assert_close(found.item(), 0.5 * by_hand(weights, 4 if cell == "lstm" else 3, subspaces), rtol=1e-4, atol=1e-6)
     assert found > 0
 
@@ -83,7 +83,7 @@ def test_orthogonal_rows_cost_nothing() -> None:
 
 def test_its_gradient_is_that_of_finite_differences_and_joins_what_is_there() -> None:
     held = model().double()
-    found = penalty(held, weight=0.3, matrices=["input", "state"])
+    found = penalty(held, strength=0.3, matrices=["input", "state"])
     for parameter in held.parameters():
         parameter.grad = torch.full_like(parameter, 2)
     found.add()

@@ -30,7 +30,7 @@ class Orthogonality:
             for matrix in dict.fromkeys(self.spec.matrices):
                 for one, other in combinations(module.subspaces(self.spec.subspaces, matrix), 2):
                     found = found + (one @ other.T).square().sum()
-        return self.spec.weight * found
+        return self.spec.strength * found
 
     def add(self) -> None:
         """Its gradient to that of the step; what has none in the step learns nothing in it, and gets none here."""

@@ -43,7 +43,7 @@ class OrthogonalitySpec(Strict):
 
     modules: list[str] = Field(min_length=1)
     """Names of recurrent modules; of several layers the last one counts."""
-    weight: float = Field(gt=0)
+    strength: float = Field(gt=0)
     """Coefficient of the penalty, which is added to the loss of each step in which the modules learn."""
     subspaces: int = Field(default=2, ge=2, le=1024)
     """Parts of the states, as in `cross_stitch`."""
