@@ -51,7 +51,6 @@ from manyheads.train.layout import balancer_of
 from manyheads.train.ledger import Ledger, scores_of
 from manyheads.train.loop import steps_in, train
 from manyheads.train.optim import make_optimizer
-from manyheads.train.orthogonality import Orthogonality
 from manyheads.train.outcome import Outcome
 from manyheads.train.pace import Pace
 from manyheads.train.plateau import Plateau
@@ -132,8 +131,6 @@ class _Session:
         self.samples = [data.sample(rows, self.recipe.seed) for data in assembly.train.values()] if rows else []
         self.average = Average(self.spec.average, self.model, self.steps) if self.spec.average else None
         self.anchor = Anchor(self.spec.anchor, self.model) if self.spec.anchor else None
-        kept_apart = self.spec.orthogonality
-        self.orthogonality = Orthogonality(kept_apart, self.model) if kept_apart else None
         self.plateau = Plateau(self.spec.plateau) if self.spec.plateau else None
         still = weights_under_adapters(self.model)
         require_space(folder, 2 * checkpoint_bytes(self.model, still))
@@ -239,8 +236,7 @@ class _Session:
             self.ledger.add(progress, self.stream.asked(progress.epoch, self.state.mixture, self.state.retired))
             if self.engine.main:
                 shares = {name: round(share, 4) for name, share in self.ledger.shares().items()}
-                penalty = {"orthogonality": self.orthogonality.penalty().item()} if self.orthogonality else {}
-                pace.tick(progress, {"shares": shares, **penalty, "peak_memory_mib": round(self.engine.peak_memory() / 2**20)})
+                pace.tick(progress, {"shares": shares, "peak_memory_mib": round(self.engine.peak_memory() / 2**20)})
             if self.engine.main and progress.gramians is not None:
                 self.journal.add(self.ledger.cosines(progress.step, progress.gramians))
             if self.average:
@@ -299,7 +295,6 @@ class _Session:
                 seed=self.recipe.seed,
                 balance=self.recipe.balance,
                 anchor=self.anchor,
-                orthogonality=self.orthogonality,
                 modules=self.recipe.modules,
             ):
                 moved = moved if progress.skipped else progress.step

@@ -60,6 +60,15 @@ def test_what_cannot_be_is_told_where_it_stands(refused: Callable[..., str], old
     assert any(line.startswith(f"recipe.yaml:{wanted}") for line in text.splitlines()), text
 
 
+def test_what_has_no_effect_is_a_warning(load: Callable[..., Loaded]) -> None:
+    text = SHARING.replace("inputs: [one, two]}", "inputs: [one, two], take: pos}").replace("8}", "8, freeze: true}", 1)
+    warnings = load(f"{text}training:\n  orthogonality: {{modules: [two, one], strength: 1}}\n").warnings
+    assert warnings == (
+        "recipe.yaml:14:46: the next step names its inputs, so this choice has no effect; found 'pos'",
+        "recipe.yaml:18:34: the module is frozen, so nothing moves its subspaces apart; found 'one'",
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "rule"),
     [

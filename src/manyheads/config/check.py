@@ -8,7 +8,7 @@ from typing import get_args
 from manyheads.config.check_adapters import check_adapters, encoder_of, under_adapters
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
-from manyheads.config.check_sharing import check_sharing
+from manyheads.config.check_sharing import check_sharing, idle_sharing
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
@@ -67,7 +67,7 @@ def warnings_of(recipe: Recipe, root: Node) -> list[str]:
     unused = [("modules", n, "no task's path uses the module") for n in recipe.modules if n not in modules]
     unused += [("data", n, "no task learns from the data set") for n in recipe.data if n not in named]
     findings = [Finding((section, name), rule, name, at="key") for section, name, rule in unused]
-    return [str(f.problem(root)) for f in (*findings, *idle(recipe))]
+    return [str(f.problem(root)) for f in (*findings, *idle(recipe), *idle_sharing(recipe))]
 
 
 def _names(root: Node, section: str) -> list[str]:

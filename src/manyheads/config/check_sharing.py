@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from manyheads.config.node import Finding, KeyPath, absent
 from manyheads.config.recipe import Recipe
@@ -23,6 +24,20 @@ def check_sharing(recipe: Recipe) -> Iterator[Finding]:
     for name, task in recipe.tasks.items():
         yield from _path(name, task, recipe)
     yield from _orthogonality(recipe)
+
+
+def idle_sharing(recipe: Recipe) -> Iterator[Finding]:
+    """Choices that the next step does not read, and penalties on what stands still."""
+    for name, task in recipe.tasks.items():
+        for i, (step, after) in enumerate(pairwise(task.path)):
+            if isinstance(step, StepSpec) and step.take is not None and isinstance(after, StepSpec) and after.inputs:
+                path: KeyPath = ("tasks", name, "path", i, "take")
+                yield Finding(path, "the next step names its inputs, so this choice has no effect", step.take, at="key")
+    spec = recipe.training.orthogonality
+    for i, module in enumerate(spec.modules if spec is not None else ()):
+        if module in recipe.modules and recipe.modules[module].freeze:
+            rule = "the module is frozen, so nothing moves its subspaces apart"
+            yield Finding(("training", "orthogonality", "modules", i), rule, module)
 
 
 def _path(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:

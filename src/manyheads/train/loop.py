@@ -25,7 +25,6 @@ from manyheads.model import Model
 from manyheads.train.anchor import Anchor
 from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing
-from manyheads.train.orthogonality import Orthogonality
 from manyheads.train.state import Progress, State
 from manyheads.train.update import Update
 
@@ -55,7 +54,6 @@ def train(
     balance: BalanceSpec | None = None,
     modules: Mapping[str, ModuleBase] | None = None,
     anchor: Anchor | None = None,
-    orthogonality: Orthogonality | None = None,
 ) -> Iterator[Progress]:
     """Train from where `state` stands, a step an iteration; `state` moves along and is true at every yield.
 
@@ -67,17 +65,8 @@ def train(
     total, freezing = rounds_in(stream, spec), Freezing(model, modules or {})
     steps = math.ceil(total / spec.accumulate)
     update = Update(
-        model,
-        datasets,
-        optimizer,
-        spec,
-        engine=engine,
-        seed=seed,
-        steps=steps,
-        freezing=freezing,
-        anchor=anchor,
-        orthogonality=orthogonality,
-    )
+        model, datasets, optimizer, spec, engine=engine, seed=seed, steps=steps, freezing=freezing, anchor=anchor
+    )  # fmt: skip
     refuse(check_learning(stream.spec, spec))
     rounds, followed = _rounds(stream, state)
     try:

@@ -32,12 +32,14 @@ class Orthogonality:
                     found = found + (one @ other.T).square().sum()
         return self.spec.strength * found
 
-    def add(self) -> None:
-        """Its gradient to that of the step; what has none in the step learns nothing in it, and gets none here."""
+    def add(self) -> float | None:
+        """Its gradient to that of the step, where modules have one, and its value; None where none of them learns."""
         learning = {p: p.grad for module in self.modules for p in module.parameters() if p.grad is not None}
         if not learning:
-            return
+            return None
         with torch.enable_grad():
-            gradients = torch.autograd.grad(self.penalty(), list(learning), materialize_grads=True)
+            value = self.penalty()
+            gradients = torch.autograd.grad(value, list(learning), materialize_grads=True)
         for held, gradient in zip(learning.values(), gradients, strict=True):
             held += gradient
+        return value.item()

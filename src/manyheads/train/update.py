@@ -78,11 +78,11 @@ class Update:
         steps: int,
         freezing: Freezing,
         anchor: Anchor | None,
-        orthogonality: Orthogonality | None = None,
     ) -> None:
         self.model, self.datasets, self.optimizer, self.spec = model, datasets, optimizer, spec
         self.engine, self.seed, self.steps = engine, seed, steps
-        self.freezing, self.anchor, self.orthogonality = freezing, anchor, orthogonality
+        self.freezing, self.anchor = freezing, anchor
+        self.orthogonality = Orthogonality(spec.orthogonality, model) if spec.orthogonality else None
         self.learned = [t for data in datasets.values() for t in data.tasks if t in model.tasks]
         self.trunk = trunk_of(model.graph, self.learned)
         self.bad = 0
@@ -102,8 +102,7 @@ class Update:
         with self._memory(load, state.step + 1):
             losses = self._backward(load, state)
         self.engine.sum_gradients(self.parameters)
-        if self.orthogonality is not None:
-            self.orthogonality.add()
+        apart = self.orthogonality.add() if self.orthogonality is not None else None
         norm = norm_of(self.parameters)
         skipped = not math.isfinite(norm)
         look = None if skipped else self.balancer.look
@@ -134,6 +133,7 @@ class Update:
             gramians=look,
             conflicts=conflicts,
             weights=self.balancer.weights,
+            orthogonality=apart,
         )
 
     def _begin(self, state: State) -> float:
