@@ -237,6 +237,45 @@ def test_every_problem_is_told_at_once_and_none_for_what_follows_from_another() 
     ]
 
 
+# several results --------------------------------------------------------------------------------------------------------
+
+COLUMNS = Port("columns", parts=(("one", VECTOR), ("two", STATES)))
+SEVERAL = {**POOL, "stitch": Ports((VECTOR, STATES), COLUMNS)}
+
+
+def stitched(task: str, *then: Step) -> dict[str, list[Step]]:
+    return {task: path("trunk", "pool", Step("stitch", ("pool", "trunk")), *then)}
+
+
+def test_a_step_reads_one_of_several_results_by_its_name() -> None:
+    paths = {**stitched("a", Step("head", ("stitch.one",))), **stitched("b", Step("tagger", ("stitch.two",)))}
+    graph = wire(paths, SEVERAL)
+    assert modules(graph) == ["trunk", "pool", "stitch", "head", "tagger"]
+    assert [node.inputs for node in graph.nodes[3:]] == [(Ref(2, "one"),), (Ref(2, "two"),)]
+    assert graph.nodes[2].tasks == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        (
+            ("stitch.tow",),
+            "step 'head' wants an input that is not there (available: 'trunk', 'pool', 'stitch.one', 'stitch.two')",
+        ),
+        (("stitch.two",), "step 'head' wants vector of width 8, but its input 'stitch.two' gives states of width 8"),
+        (("stitch",), "step 'head' wants vector of width 8, but its input 'stitch' gives 2 results (one, two)"),
+        ((), "step 'head' wants vector of width 8, but its input 'stitch' gives 2 results (one, two)"),
+    ],
+)
+def test_a_result_that_is_not_there_or_does_not_fit(inputs: tuple[str, ...], told: str) -> None:
+    with pytest.raises(WiringError) as caught:
+        wire(stitched("a", Step("head", inputs)), SEVERAL)
+    [problem] = caught.value.problems
+    assert problem.place == "tasks.a.path[3]"
+    assert problem.rule == told
+    assert problem.nearest == ("stitch.two" if inputs == ("stitch.tow",) else None)
+
+
 # ports ------------------------------------------------------------------------------------------------------------------
 
 

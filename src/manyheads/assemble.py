@@ -26,6 +26,7 @@ from manyheads.config.spec.tasks import (
     QuestionAnsweringTask,
     RankingTask,
     RegressionTask,
+    StepSpec,
     TaggingTask,
     TaskBase,
 )
@@ -43,7 +44,7 @@ from manyheads.model import Model
 from manyheads.modules import Modules, pool_plan, require_packages
 from manyheads.nn.embedding import Embedding
 from manyheads.nn.weights import Saved, load_weights
-from manyheads.ports import Port
+from manyheads.ports import ANY, Port
 from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
 from manyheads.task.teaching import Teaching
@@ -217,18 +218,18 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
     """The task with its head at the end of its path, a pool before it where the head reads vectors."""
     options = _options(task, prepared, name)
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
-    steps = [Step(s) if isinstance(s, str) else Step(s.module, tuple(s.inputs), s.name or "") for s in task.path]
-    port = pool.follow(name, steps)
+    steps, end = _steps(task)
+    port = pool.follow(name, steps, end)
     made = make_type(name, kind, options)
     if wrong := [*_unknown_labels(name, task, made), *_unfit_metrics(name, task, made)]:
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
-        steps.append(Step(_pool(name, task, port, pool)))
-        port = Port("vector", port.width)
+        steps.append(Step(_pool(name, task, port, pool), end))
+        port, end = Port("vector", port.width), ()
     if made.outputs == 0:
-        _require_end(name, kind, made, port)
+        _require_end(name, kind, made, ANY if end else port)
     elif port.kind != "scores":
-        steps.append(Step(_head(name, task, made, port, pool)))
+        steps.append(Step(_head(name, task, made, port, pool), end))
     return TaskPlan(
         type=kind,
         path=tuple(steps),
@@ -242,6 +243,17 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
         teaching=_teaching(task),
         consistency=task.consistency,
     )
+
+
+def _steps(task: TaskBase) -> tuple[list[Step], tuple[str, ...]]:
+    """The steps of a task as its recipe has them, and the inputs of one more: the step before, or one of its results."""
+    steps: list[Step] = []
+    taken: tuple[str, ...] = ()
+    for given in task.path:
+        spec = StepSpec(module=given) if isinstance(given, str) else given
+        steps.append(Step(spec.module, tuple(spec.inputs) or taken, spec.name or ""))
+        taken = (f"{steps[-1].result}.{spec.take}",) if spec.take else ()
+    return steps, taken
 
 
 def _teaching(task: TaskBase) -> Teaching | None:
@@ -282,8 +294,9 @@ def _pool(name: str, task: TaskBase, port: Port, pool: Modules) -> str:
 def _require_end(name: str, kind: str, made: TaskType, port: Port) -> None:
     """WiringError where a task without a head does not find what it wants at the end of its path."""
     if port.kind != made.wants:
+        found = "one of several results" if port is ANY else port
         raise WiringError(
-            Problem(f"the path of a {kind} task ends in a {made.wants}, and this one in {port}", f"tasks.{name}.path")
+            Problem(f"the path of a {kind} task ends in a {made.wants}, and this one in {found}", f"tasks.{name}.path")
         )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from manyheads.blueprint import Blueprint
+from manyheads.nn.stitch import Shares
 from manyheads.types import Record
 
 _EXAMPLES = {
@@ -19,9 +20,14 @@ _EXAMPLES = {
 
 
 def card(
-    name: str, blueprint: Blueprint, records: Sequence[Record], rows: Mapping[str, Mapping[str, int]], facts: Mapping[str, str]
+    name: str,
+    blueprint: Blueprint,
+    records: Sequence[Record],
+    rows: Mapping[str, Mapping[str, int]],
+    facts: Mapping[str, str],
+    shares: Mapping[str, Shares] | None = None,
 ) -> str:
-    """Markdown with a YAML head: tasks, data, scores, how to use it, what it was made with.
+    """Markdown with a YAML head: tasks, data, scores, what units of learned sharing learned, how to use it, how it was made.
 
     `rows` is data set to split to count; `facts` are lines such as versions and the seed.
     """
@@ -37,6 +43,7 @@ def card(
         ),
         "## Scores\n",
         _table(("task", "data", "split", "metric", "value"), _scores(records)),
+        *_sharing(shares or {}),
         "## Use\n",
         '```python\nfrom manyheads import Predictor\n\npredictor = Predictor.load("path/to/this/folder")\n'
         f"for answer in predictor([{_examples(blueprint)}]):\n    print(answer.to_json())\n```\n",
@@ -84,6 +91,16 @@ def _scores(records: Sequence[Record]) -> Iterable[Sequence[str]]:
             _plain(r.metric),
             f"{r.value:.4f}" if r.value == r.value else "undefined",
         )
+
+
+def _sharing(shares: Mapping[str, Shares]) -> Iterable[str]:
+    """A table for each unit: from the row, to the column."""
+    if shares:
+        yield "## Sharing\n\nThe learned weights of each unit: what flows from a row to a column.\n"
+    for name, found in shares.items():
+        head = [f"{_plain(name)}: from, to", *map(_plain, found.results)]
+        rows = zip(map(_plain, found.sources), found.weights, strict=True)
+        yield _table(head, ([source, *(f"{w:.4f}" for w in weights)] for source, weights in rows))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

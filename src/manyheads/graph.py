@@ -6,7 +6,7 @@ are one node, so what tasks share runs once. Everything that can be wrong with t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -135,8 +135,8 @@ def _resolve(wiring: _Wiring, place: str, step: Step, results: Mapping[str, int]
     if not step.inputs and results:
         last = list(results)[-1]
         return [(last, Ref(results[last]))]
-    refs = [(name, _lookup(name, results, wiring.fields)) for name in step.inputs or (BATCH,)]
-    available = [*results, *(f"{BATCH}.{f}" for f in wiring.fields or ())]
+    refs = [(name, _lookup(name, results, wiring)) for name in step.inputs or (BATCH,)]
+    available = [*_names(results, wiring), *(f"{BATCH}.{f}" for f in wiring.fields or ())]
     for name, ref in refs:
         if ref is None:
             rule = f"step {step.result!r} wants an input that is not there (available: {listed(available)})"
@@ -144,12 +144,23 @@ def _resolve(wiring: _Wiring, place: str, step: Step, results: Mapping[str, int]
     return refs
 
 
-def _lookup(name: str, results: Mapping[str, int], fields: Mapping[str, Port] | None) -> Ref | None:
+def _names(results: Mapping[str, int], wiring: _Wiring) -> Iterator[str]:
+    """The results of earlier steps; of one that has several, each."""
+    for name, number in results.items():
+        parts = () if number == _BROKEN else wiring.nodes[number].gives.parts
+        yield from (f"{name}.{part}" for part, _ in parts) if parts else (name,)
+
+
+def _lookup(name: str, results: Mapping[str, int], wiring: _Wiring) -> Ref | None:
     if name in results:
         return Ref(results[name])
     head, _, attribute = name.partition(".")
     if head != BATCH:
-        return Ref(results[head], attribute) if head in results and attribute else None
+        found = results.get(head)
+        if found is None or not attribute or (found != _BROKEN and wiring.nodes[found].gives.part(attribute) is None):
+            return None
+        return Ref(found, attribute)
+    fields = wiring.fields
     source, _, attribute = attribute.partition(".")
     if fields is None:
         return Ref(source or None, attribute or None)
@@ -176,10 +187,11 @@ def _fits(wiring: _Wiring, place: str, step: Step, refs: Sequence[tuple[str, Ref
 
 
 def _given(wiring: _Wiring, ref: Ref) -> Port:
+    if isinstance(ref.source, int):
+        gives = wiring.nodes[ref.source].gives
+        return gives if ref.attribute is None else gives.part(ref.attribute) or ANY
     if ref.attribute is not None:
         return ANY
-    if isinstance(ref.source, int):
-        return wiring.nodes[ref.source].gives
     return (wiring.fields or {}).get(ref.source or "", ANY)
 
 

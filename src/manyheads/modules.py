@@ -21,6 +21,7 @@ from manyheads.config.spec.modules import (
     PretrainedModule,
     ScalarMixModule,
 )
+from manyheads.config.spec.sharing import CrossStitchModule, LayerStitchModule
 from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
@@ -37,9 +38,11 @@ from manyheads.model import ports_of
 from manyheads.nn.build import build_module
 from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
-from manyheads.ports import Port
+from manyheads.ports import ANY, Port
 from manyheads.prepare import Source
 from manyheads.vocabularies import Vocabulary, readers
+
+_BEGIN = ("", Port("tokens"))  # a module and what it gives: none, and the field of a batch
 
 
 class Modules:
@@ -76,16 +79,18 @@ class Modules:
         )
         raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
 
-    def follow(self, task: str, steps: Sequence[Step]) -> Port:
-        """Plan every module on a path; what the last one gives."""
-        last = begin = ("", Port("tokens"))  # a module and what it gives
+    def follow(self, task: str, steps: Sequence[Step], end: Sequence[str] = ()) -> Port:
+        """Plan every module on a path; what the last one gives, or the one result of it that `end` names."""
+        last = _BEGIN
         results: dict[str, tuple[str, Port]] = {}
-        for step in steps:
-            before = [results.get(name, begin) for name in step.inputs] or [last]
-            last = results[step.result] = (step.module, self._plan(step.module, before, task))
-        return last[1]
+        for i, step in enumerate(steps):
+            before = [_read(name, results) for name in step.inputs] or [last]
+            last = results[step.result] = (step.module, self._plan(step.module, before, f"tasks.{task}.path[{i}]"))
+            results |= {f"{step.result}.{name}": (step.module, part) for name, part in last[1].parts}
+        return _read(end[0], results)[1] if end else last[1]
 
-    def _plan(self, name: str, inputs: Sequence[tuple[str, Port]], task: str) -> Port:
+    def _plan(self, name: str, inputs: Sequence[tuple[str, Port]], place: str) -> Port:
+        """What a module gives, planned at its first step; `place` is that of the step."""
         spec = self.recipe.modules[name]
         if name in self.gives and not isinstance(spec, PoolModule | LayerModule | ScalarMixModule):
             return self.gives[name]
@@ -94,7 +99,7 @@ class Modules:
             case PretrainedModule():
                 self._plan_encoder(name, spec)
             case AdapterModule():
-                self._plan(spec.of, inputs, task)
+                self._plan(spec.of, inputs, place)
                 base = self.plans[spec.of].options
                 self.plans[spec.of] = ModulePlan("pretrained", {**base, "freeze": True})
                 options = {"of": spec.of, "max_length": base["max_length"], "freeze": spec.freeze}
@@ -103,7 +108,7 @@ class Modules:
                 self.layers[name] = self.layers[spec.of]
             case PoolModule():
                 if spec.how == "attention":
-                    self._want(name, before, task, "states")
+                    self._want(name, before, place, "states")
                 self._put(name, pool_plan(spec.how, before.width), Port("vector", before.width))
             case LayerModule():
                 self._read_layers(source, {f"modules.{name}.index": spec.index})
@@ -117,7 +122,7 @@ class Modules:
                     raise WiringError(Problem(rule, f"modules.{name}", remedy="give it `layers`, or each encoder its own"))
                 self._put(name, plan, before)
             case FeedForwardModule():
-                width = self._want(name, before, task, "states", "vector")
+                width = self._want(name, before, place, "states", "vector")
                 options = {"kind": before.kind, "width_in": width, "width": spec.width}
                 options |= {"activation": spec.activation, "dropout": spec.dropout}
                 self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
@@ -126,10 +131,10 @@ class Modules:
                 gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
                 self._put(name, ModulePlan(spec.type, spec.options), gives)
             case _:
-                self._plan_words(name, [port for _, port in inputs], task)
+                self._plan_words(name, [port for _, port in inputs], place)
         return self.gives[name]
 
-    def _plan_words(self, name: str, inputs: Sequence[Port], task: str) -> None:
+    def _plan_words(self, name: str, inputs: Sequence[Port], place: str) -> None:
         """Modules that read words, and those that are trained from scratch on what they give: all options are the recipe's."""
         spec, before = self.recipe.modules[name], inputs[0]
         options = spec.model_dump(exclude={*ModuleBase.model_fields, "type", "vectors", "vocabulary"})
@@ -141,12 +146,17 @@ class Modules:
             case CharactersModule():
                 pass
             case ConcatModule():
-                widths = [self._want(name, port, task, "states", "vector") for port in inputs]
+                widths = [self._want(name, port, place, "states", "vector") for port in inputs]
                 options = {"kind": before.kind, "widths": widths}
             case TransformerModule():
-                options["width"] = self._want(name, before, task, "states")
+                options["width"] = self._want(name, before, place, "states")
             case RecurrentModule() | ConvolutionModule():
-                options["width_in"] = self._want(name, before, task, "states")
+                options["width_in"] = self._want(name, before, place, "states")
+            case CrossStitchModule():
+                options |= self._alike(name, inputs, place)
+                _require_divided(f"modules.{name}.subspaces", spec.subspaces, options["width"])
+            case LayerStitchModule():
+                options |= self._alike(name, inputs, place) | {"layers": len(inputs)}
             case _:
                 raise TypeError(f"no such module: {type(spec).__name__}")
         plan = ModulePlan(spec.type, options)
@@ -162,13 +172,21 @@ class Modules:
             raise WiringError(Problem(rule, f"modules.{name}.width", str(spec.width), remedy="leave `width` out"))
         return spec.width or given or 0
 
-    def _want(self, name: str, before: Port, task: str, *kinds: str) -> int:
+    def _alike(self, name: str, inputs: Sequence[Port], place: str) -> dict[str, Any]:
+        """Kind and width of all that a module mixes; WiringError where they differ."""
+        found = [Port(port.kind, self._want(name, port, place, "states", "vector")) for port in inputs]
+        if len(set(found)) > 1:
+            rule = f"module {name!r} mixes what is of one kind and width, but its inputs give {' and '.join(map(str, found))}"
+            raise WiringError(Problem(rule, place))
+        return {"kind": found[0].kind, "width": found[0].width}
+
+    def _want(self, name: str, before: Port, place: str, *kinds: str) -> int:
         """The width of what a module reads; WiringError where it is of another kind, or of no known width."""
         if before.kind in kinds and before.width is not None:
             return before.width
         wanted = " or ".join(kind.rstrip("s") + "s" for kind in kinds)
         rule = f"module {name!r} reads {wanted} of a known width, but its input gives {before}"
-        raise WiringError(Problem(rule, f"tasks.{task}.path"))
+        raise WiringError(Problem(rule, place))
 
     def _plan_encoder(self, name: str, spec: PretrainedModule) -> None:
         found = find_encoder(spec.name, self.base, spec.revision)
@@ -202,6 +220,22 @@ class Modules:
 
     def _put(self, name: str, plan: ModulePlan, gives: Port) -> None:
         self.plans[name], self.gives[name] = plan, gives
+
+
+def _read(name: str, results: Mapping[str, tuple[str, Port]]) -> tuple[str, Port]:
+    """Which module an input comes from, and what it is; of an attribute that no port tells, it may be anything."""
+    if name in results:
+        return results[name]
+    head = name.partition(".")[0]
+    return (results[head][0], ANY) if head in results else _BEGIN
+
+
+def _require_divided(place: str, subspaces: int, width: int) -> None:
+    """WiringError where a width cannot be cut into so many subspaces."""
+    if width % subspaces:
+        near = max(n for n in range(1, subspaces) if not width % n)
+        rule = f"the subspaces must divide the width of the states, {width}"
+        raise WiringError(Problem(rule, place, str(subspaces), str(near)))
 
 
 def pool_plan(how: str, width: int | None) -> ModulePlan:

@@ -22,13 +22,14 @@ from torch import nn
 
 from manyheads.graph import Step
 from manyheads.model import Model
+from manyheads.nn.stitch import shares_of
 
 SHARED = "*"  # marks a module that several tasks use
 
 
 def summary(model: Model) -> str:
     """What is in the model, in a few lines of plain text; `*` marks what tasks share, whose parameters count once."""
-    return "\n".join([*_counts(model), "", *_tasks(model), "", *_modules(model)])
+    return "\n".join([*_counts(model), "", *_tasks(model), "", *_modules(model), *_shares(model)])
 
 
 def _counts(model: Model) -> list[str]:
@@ -66,6 +67,17 @@ def _modules(model: Model) -> list[str]:
         mark = SHARED if len(users[name]) > 1 else ""
         rows.append((name + mark, type(module).__name__ + frozen, f"{_size(module):,}", ", ".join(users[name]) or "no task"))
     return _table(rows, right=2)
+
+
+def _shares(model: Model) -> list[str]:
+    """A table for each unit of learned sharing, rows what flows in and columns what comes out."""
+    lines: list[str] = []
+    for name, found in shares_of(model.pool.items()).items():
+        rows = [(f"{name}: from, to", *found.results)]
+        weights = zip(found.sources, found.weights, strict=True)
+        rows += [(source, *(f"{weight:.4f}" for weight in given)) for source, given in weights]
+        lines += ["", *_table(rows)]
+    return lines
 
 
 def _size(module: nn.Module, trained: bool = False) -> int:

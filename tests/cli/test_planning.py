@@ -142,6 +142,7 @@ def test_inspect_as_json(command: Command, recipe: Path, trained: Path, artefact
     assert found["modules"]["names_head"] == {"type": "word_head", "parameters": 51}
     assert found["modules"]["encoder"]["type"] == "pretrained"
     assert found["shared"] == ["encoder", "mean_pool"]
+    assert found["sharing"] == {}
 
 
 def test_inspect_of_a_folder_without_a_model(command: Command, place: Path) -> None:

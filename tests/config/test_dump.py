@@ -55,7 +55,7 @@ modules = st.one_of(
     some({"layers": st.none() | st.lists(st.integers(-9, 9), min_size=1), "norm": st.booleans()}, type=st.just("scalar_mix")),
     some({"options": st.dictionaries(keys, anything, max_size=3)}, type=st.just("mine")),
 )
-of_all = {"weight": shares | st.integers(0, 3), "metric": texts, "metrics": st.lists(texts), "patience": st.integers(1, 5)}
+of_all = {"weight": shares | st.integers(1, 3), "metric": texts, "metrics": st.lists(texts), "patience": st.integers(1, 5)}
 labels = st.lists(texts, min_size=1, max_size=4, unique=True)
 tasks = st.one_of(
     some(of_all | {"labels": labels, "label_smoothing": shares}, type=st.just("classification"), data=rows),

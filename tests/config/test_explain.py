@@ -112,7 +112,8 @@ def test_no_tasks(refused: Refused, small: str) -> None:
 
 def test_keys_that_are_called_like_types(refused: Refused, small: str) -> None:
     text = refused(small.replace("  names:", "  own:").replace("type: tagging", "type: tagging\n    own: 1\n    tagging: 1"))
-    assert [line.partition(": ")[0] for line in text.splitlines()] == ["recipe.yaml:10:5", "recipe.yaml:11:5"]
+    places = [line.partition(": ")[0] for line in text.splitlines() if line.startswith("recipe")]
+    assert places == ["recipe.yaml:10:5", "recipe.yaml:11:5"]
 
 
 def test_names_of_pydantic_never_show(refused: Refused, small: str) -> None:

@@ -86,6 +86,7 @@ def test_types_that_are_built_in() -> None:
     assert list(builtin("modules")) == [
         *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
         *("embedding", "characters", "concat", "recurrent", "convolution", "transformer"),
+        *("cross_stitch", "layer_stitch"),
     ]
     assert list(builtin("tasks")) == [
         "classification",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from manyheads.blueprint import Blueprint
 from manyheads.cli.console import clock, out, print_json, print_table, printable, warn
 from manyheads.cli.predicting import find_artefact
 from manyheads.model import Model
+from manyheads.nn.stitch import shares_of
 from manyheads.plan import DatasetPlan, Plan, plan
 from manyheads.run import output_folder
 from manyheads.summary import summary
@@ -56,7 +58,8 @@ def _described(model: Model, blueprint: Blueprint) -> dict[str, Any]:
         name: {"type": blueprint.modules[name].type, "parameters": sum(p.numel() for p in module.parameters())}
         for name, module in model.pool.items()
     }
-    return {"tasks": tasks, "modules": modules, "shared": list(model.graph.shared())}
+    sharing = {name: asdict(found) for name, found in shares_of(model.pool.items()).items()}
+    return {"tasks": tasks, "modules": modules, "shared": list(model.graph.shared()), "sharing": sharing}
 
 
 def printable_lines(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import get_args
 from manyheads.config.check_adapters import check_adapters, encoder_of, under_adapters
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
+from manyheads.config.check_sharing import check_sharing, idle_sharing
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
@@ -45,6 +46,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
     findings += check_learning(recipe.mixture, recipe.training)
     findings += check_select(recipe, _names(root, "tasks"))
     findings += check_adapters(recipe, _names(root, "modules"))
+    findings += check_sharing(recipe)
     for name, spec in recipe.data.items():
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():
@@ -68,7 +70,7 @@ def warnings_of(recipe: Recipe, root: Node) -> list[str]:
     unused = [("modules", n, "no task's path uses the module") for n in recipe.modules if n not in modules]
     unused += [("data", n, "no task learns from the data set") for n in recipe.data if n not in named]
     findings = [Finding((section, name), rule, name, at="key") for section, name, rule in unused]
-    return [str(f.problem(root)) for f in (*findings, *idle(recipe))]
+    return [str(f.problem(root)) for f in (*findings, *idle(recipe), *idle_sharing(recipe))]
 
 
 def _names(root: Node, section: str) -> list[str]:

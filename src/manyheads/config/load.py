@@ -59,7 +59,10 @@ class Loaded:
         try:
             yield
         except (RecipeError, MissingExtraError) as error:
-            raise type(error)(*(_placed(problem, self.root) for problem in error.problems)) from error
+            placed = dict.fromkeys(
+                _placed(problem, self.root) for problem in error.problems
+            )  # tasks may share a step by an alias
+            raise type(error)(*placed) from error
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Loaded:

@@ -17,6 +17,7 @@ from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
 from manyheads.nn.layers import Layer, ScalarMix
 from manyheads.nn.pool import AttentionPool, Pool
 from manyheads.nn.recurrent import Recurrent
+from manyheads.nn.stitch import CrossStitch, LayerStitch
 from manyheads.nn.transformer import Transformer
 from manyheads.nn.trunk import adapt, load_trunk
 from manyheads.registry import Registry
@@ -36,6 +37,8 @@ MODULES.register("concat")(Concat)
 MODULES.register("recurrent")(Recurrent)
 MODULES.register("convolution")(Convolution)
 MODULES.register("transformer")(Transformer)
+MODULES.register("cross_stitch")(CrossStitch)
+MODULES.register("layer_stitch")(LayerStitch)
 MODULES.register("row_head")(RowHead)
 MODULES.register("word_head")(WordHead)
 MODULES.register("crf_head")(CrfHead)

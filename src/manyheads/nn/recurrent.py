@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
@@ -10,6 +13,7 @@ from manyheads.ports import Port, Ports
 from manyheads.types import States
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+MATRICES = {"input": "weight_ih", "state": "weight_hh"}  # as torch calls them
 
 
 class Recurrent(nn.Module):
@@ -36,6 +40,17 @@ class Recurrent(nn.Module):
         self.ports = Ports((Port("states", width_in),), Port("states", gives))
         made = CELLS[cell]
         self.cells = made(width_in, width, layers, batch_first=True, bidirectional=bidirectional, dropout=dropout)
+
+    def subspaces(self, count: int, matrix: Literal["input", "state"]) -> list[Tensor]:
+        """(rows, D) for each of `count` parts of the states: how their units' gates read the input, or the last state.
+
+        Of the last layer, all gates of a unit together; of two directions the forward units come first, as in the states.
+        """
+        kind, last = MATRICES[matrix], self.cells.num_layers - 1
+        ends = ("", "_reverse") if self.cells.bidirectional else ("",)
+        directions = [getattr(self.cells, f"{kind}_l{last}{end}") for end in ends]  # (gates * width, D) each
+        units = torch.cat([d.unflatten(0, (-1, self.cells.hidden_size)) for d in directions], 1)
+        return [part.flatten(0, 1) for part in units.chunk(count, 1)]
 
     def forward(self, states: States) -> States:
         lengths = states.mask.sum(1).clamp(min=1).cpu()

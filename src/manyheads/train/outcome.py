@@ -15,6 +15,7 @@ from manyheads.config.load import Loaded
 from manyheads.errors import ArtefactError
 from manyheads.journal import Journal, dumps
 from manyheads.model import Model
+from manyheads.nn.stitch import shares_of
 from manyheads.plugins import remembered
 from manyheads.train.average import Average
 from manyheads.train.baseline import majority
@@ -89,6 +90,7 @@ class Outcome:
         shown = [r for r in journal.read() if BEST not in r.metric]
         last = [r for r in shown if r.split == "test" or (r.split == "dev" and r.step == best)]
         name = loaded.path.stem if loaded.path else "manyheads model"
+        shares = shares_of(self.model.pool.items())
         told = {"steps": f"{self.step}, the best of them {best}", **facts}
         plugins = remembered()
         return {
@@ -97,7 +99,7 @@ class Outcome:
             LABELS: dumps(self.assembly.labels) + "\n",
             DATA: dumps(self.assembly.origin) + "\n",
             RECORDS: journal.path.read_text(encoding="utf-8") if journal.path.exists() else "",
-            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, told),
+            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, told, shares),
         }
 
     def _put_back(self, weights: Mapping[str, Tensor], mean: tuple[Mapping[str, Tensor], int] | None) -> None:

@@ -42,6 +42,7 @@ class Pace:
             "weights": {task: number(weight) for task, weight in self.weights.items()},
             "rate": progress.rate,
             "norm": number(progress.norm),
+            **({} if progress.orthogonality is None else {"orthogonality": number(progress.orthogonality)}),
             **facts,
             "rows_per_second": round(self.rows / seconds, 1),
             "tokens_per_second": round(self.tokens / seconds, 1),

@@ -59,6 +59,7 @@ class Progress:
     gramians   inner products of the tasks' gradients, in steps whose cosines are recorded
     conflicts  pairs of tasks whose gradients have been in conflict for long, told once, with their mean cosine
     weights    task to what its loss was multiplied by: the weighting's factor times its own weight
+    orthogonality  the penalty on subspaces before the step; None where there is none
     """
 
     step: int
@@ -77,3 +78,4 @@ class Progress:
     gramians: Gramians | None = None
     conflicts: Sequence[tuple[Pair, float]] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
+    orthogonality: float | None = None

@@ -27,6 +27,7 @@ from manyheads.train.engine import Engine
 from manyheads.train.freeze import Freezing
 from manyheads.train.layout import balancer_of, trunk_of
 from manyheads.train.optim import rates_of, set_rate
+from manyheads.train.orthogonality import Orthogonality
 from manyheads.train.schedule import factor
 from manyheads.train.state import Progress, State
 from manyheads.train.taught import Taught
@@ -81,6 +82,7 @@ class Update:
         self.model, self.datasets, self.optimizer, self.spec = model, datasets, optimizer, spec
         self.engine, self.seed, self.steps = engine, seed, steps
         self.freezing, self.anchor = freezing, anchor
+        self.orthogonality = Orthogonality(spec.orthogonality, model) if spec.orthogonality else None
         self.learned = [t for data in datasets.values() for t in data.tasks if t in model.tasks]
         self.trunk = trunk_of(model.graph, self.learned)
         self.bad = 0
@@ -100,6 +102,7 @@ class Update:
         with self._memory(load, state.step + 1):
             losses = self._backward(load, state)
         self.engine.sum_gradients(self.parameters)
+        apart = self.orthogonality.add() if self.orthogonality is not None else None
         norm = norm_of(self.parameters)
         skipped = not math.isfinite(norm)
         look = None if skipped else self.balancer.look
@@ -130,6 +133,7 @@ class Update:
             gramians=look,
             conflicts=conflicts,
             weights=self.balancer.weights,
+            orthogonality=apart,
         )
 
     def _begin(self, state: State) -> float:

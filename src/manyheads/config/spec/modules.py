@@ -8,6 +8,7 @@ from pydantic import Field, Tag
 
 from manyheads.config.spec.base import Strict, own_or
 from manyheads.config.spec.module import ModuleBase
+from manyheads.config.spec.sharing import CrossStitchModule, LayerStitchModule
 from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
@@ -20,6 +21,7 @@ from manyheads.config.spec.words import (
 _BUILT_IN = (
     *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
     *("embedding", "characters", "concat", "recurrent", "convolution", "transformer"),
+    *("cross_stitch", "layer_stitch"),
 )
 
 
@@ -127,6 +129,8 @@ ModuleSpec: TypeAlias = Annotated[
     | Annotated[RecurrentModule, Tag("recurrent")]
     | Annotated[ConvolutionModule, Tag("convolution")]
     | Annotated[TransformerModule, Tag("transformer")]
+    | Annotated[CrossStitchModule, Tag("cross_stitch")]
+    | Annotated[LayerStitchModule, Tag("layer_stitch")]
     | Annotated[OwnModule, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
 ]

@@ -22,6 +22,8 @@ class StepSpec(Strict):
     """Names of earlier steps, or `batch.<field>`; default: the step before, or the batch's input."""
     name: str | None = None
     """Name of the result; default: the module's name."""
+    take: str | None = None
+    """Of a module that gives several results the one that the path goes on with, where the next step names no inputs."""
 
 
 class TeacherSpec(Strict):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from manyheads.config.spec.base import Strict
 from manyheads.config.spec.selection import AnchorSpec, AverageSpec, PlateauSpec
+from manyheads.config.spec.sharing import OrthogonalitySpec
 
 
 class BatchSpec(Strict):
@@ -150,6 +151,8 @@ class TrainingSpec(Strict):
     """Judge and save an average of the weights."""
     anchor: AnchorSpec | None = None
     """Hold what tasks share near where an earlier task left it."""
+    orthogonality: OrthogonalitySpec | None = None
+    """Keep subspaces of recurrent modules apart."""
     cross_table: bool = False
     """At the end, score each task's best weights on the test rows of every task (dev rows where there are none)."""
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)

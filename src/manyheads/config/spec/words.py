@@ -86,6 +86,11 @@ class RecurrentModule(ModuleBase):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout between layers."""
 
+    @property
+    def gives(self) -> int:
+        """Width of the states."""
+        return self.width * (2 if self.bidirectional else 1)
+
 
 class ConvolutionModule(ModuleBase):
     """The strongest answer of each convolution over a row. Takes states, gives a vector of `filters` x number of `kernels`."""
