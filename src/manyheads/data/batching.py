@@ -39,6 +39,15 @@ def plan_pass(lengths: np.ndarray, spec: BatchSpec, seed: int, dataset: str, epo
     return batches
 
 
+def in_turn(count: int, rows: int) -> list[np.ndarray]:
+    """Row numbers of every batch of any pass over `count` rows that have an order: so many at a time.
+
+    >>> [batch.tolist() for batch in in_turn(5, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    return np.split(np.arange(count), range(rows, count, rows)) if count else []
+
+
 def _limits(spec: BatchSpec) -> tuple[int, int]:
     """Most rows and most padded pieces."""
     return spec.rows or _ANY, spec.tokens or (TOKENS if spec.rows is None else _ANY)
