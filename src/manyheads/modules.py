@@ -47,7 +47,7 @@ _ONE_WAY = "`recurrent` with `bidirectional: false`, or `transformer` with `caus
 _TWO_WAYS = (
     "one `recurrent` layer with `bidirectional: true` right over an embedding: each half of its states is read by itself"
 )
-_SIGHTS: Mapping[str, tuple[Sight, Collection[Sight], str]] = {  # what a language model wants, takes as well, and could have
+_SIGHTS: Mapping[str, tuple[Sight, Collection[str], str]] = {  # what a language model wants, takes as well, and could have
     "forward": ("past", ("word", "halves"), _ONE_WAY),
     "backward": ("word", ("halves",), _TWO_WAYS),
     "both": ("halves", (), _TWO_WAYS),

@@ -20,7 +20,7 @@ SEEN: dict[Sight, str] = {
     "word": "their own word alone",
     "past": "no word behind their own",
     "halves": "no word behind their own in the first half, and none before it in the second",
-    "all": "words on both sides, or do not say what",
+    "all": "words on both sides (or do not say what)",
 }
 _WITHIN: Mapping[Sight, Collection[str]] = {
     "word": ("word",),

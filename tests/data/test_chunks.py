@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads.data import cache
-from manyheads.data.batching import in_turn
+from manyheads.data.batching import in_turn, join
 from manyheads.data.cache import schema, to_table
 from manyheads.data.chunks import Cut, chunked
 from manyheads.data.collate import Collator
@@ -77,6 +77,20 @@ def test_a_chunk_stands_where_its_first_word_does() -> None:
     assert [str(data.place(i)) for i in range(len(data))] == ["x:0", "x:0", "x:2"]
     assert table["ids"].to_pylist() == [[3, 5, 6], [4, 4, 7], [8, 9]]
     assert table["after"].to_pylist() == [4, 8, 4]
+
+
+def test_chunks_of_one_text_run_in_turn() -> None:
+    """In one round beside other rows: the last and short chunk of a pass goes before the longer first one of the next."""
+    table, together = chunked(table_of([[5, 6, 7, 8, 9]]), Cut(1, 4))
+    data = TextDataset("text", "train", table, in_order=together)
+    other = TextDataset("rows", "train", table_of([[5, 6], [7, 8]]))
+    assert data.lengths.tolist() == [4, 2]
+    last, first = data.batch([1]), data.batch([0])
+    groups = join([last, other.batch([0]), first, other.batch([1])])
+    order = [batch for group in groups for batch in group]
+    assert [id(batch) for batch in order if batch.dataset == "text"] == [id(last), id(first)]
+    assert all([batch.dataset for batch in group].count("text") < 2 for group in groups)
+    assert len(order) == 4
 
 
 def test_spelled_words_stay_with_their_numbers() -> None:

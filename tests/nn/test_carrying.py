@@ -92,6 +92,11 @@ def test_what_reads_backward_cannot_go_on() -> None:
         read(module, torch.randn(1, 3, WIDTH), [-1])
 
 
+def test_two_chunks_of_a_text_cannot_run_as_one() -> None:
+    with pytest.raises(ValueError, match="two rows carry in one slot"):
+        read(made(), torch.randn(3, 3, WIDTH), [-1, 0, 1])
+
+
 def test_rows_that_carry_join_rows_that_do_not() -> None:
     ids = torch.ones(2, 3, dtype=torch.long)
     plain = Tokens(ids, ids > 0, ids)

@@ -6,27 +6,36 @@ import copy
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 from manyheads import prepare
 from manyheads.api import load_recipe, recipe_from
 from manyheads.artefact import Artefact, load_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.config.load import Loaded
-from manyheads.data.stream import Position
+from manyheads.config.spec.training import TrainingSpec
+from manyheads.data.dataset import Dataset
+from manyheads.data.stream import Position, Stream
 from manyheads.errors import ManyheadsError, RecipeError, WiringError
+from manyheads.model import Model
 from manyheads.nn.language import TiedSoftmax
 from manyheads.plan import plan
 from manyheads.predict import Predictor
 from manyheads.rescore import rescore, rescore_file
 from manyheads.run import run
+from manyheads.train.engine import Engine
+from manyheads.train.evaluate import evaluate
 from manyheads.train.events import Finished
+from manyheads.train.loop import train
+from manyheads.train.optim import make_optimizer
+from manyheads.train.state import State
 from manyheads.types import Batch, Tokens
 
 RECIPE = """\
@@ -114,7 +123,7 @@ def test_a_text_that_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     again, missed = rescore(artefact, load_recipe(found.artefact / "resolved.yaml"))
     assert not missed
     assert {r.key: r.value for r in again}["lm/lm/test/perplexity"] == scores["lm/lm/test/perplexity"]
-    by_file = rescore_file(artefact, load_recipe(found.artefact / "resolved.yaml"), "lm", "test.txt")
+    by_file, _ = rescore_file(artefact, load_recipe(found.artefact / "resolved.yaml"), "lm", "test.txt")
     assert {r.metric: r.value for r in by_file}["perplexity"] == scores["lm/lm/test/perplexity"]
 
 
@@ -301,6 +310,49 @@ def test_gradients_at_the_trunks_output_do_not_see_a_tied_table(folder: Path) ->
         "training.epochs=1",
         "output=other",
     )
+
+
+def test_several_chunks_in_a_round(folder: Path) -> None:
+    """Two draws a round are often two chunks of the text: losses are those of a round a draw, where nothing is learned."""
+    still = ["training.optimizer.lr=1e-30", "tasks.lm.dropout=0", "tasks.mood.dropout=0", "training.epochs=1"]
+    one = values(finish(*still, "training.accumulate=2", "mixture={sampling: proportional}", "output=one"))
+    two = values(finish(*still, "mixture={sampling: proportional, tasks_per_step: 2}", "output=two"))
+    assert two["lm/lm/train/loss"] == pytest.approx(one["lm/lm/train/loss"], rel=1e-6)
+
+
+def test_letters_and_an_adaptive_softmax_in_half_precision(folder: Path) -> None:
+    modules = {
+        "words": {"type": "embedding", "width": 12},
+        "letters": {"type": "characters", "filters": 12},
+        "joined": {"type": "concat"},
+        "top": {"type": "feedforward", "width": 16},
+        "reader": {"type": "recurrent", "width": 16, "bidirectional": False, "cell": "gru"},
+    }
+    beside = [{"module": "letters", "inputs": ["batch.text"]}, {"module": "joined", "inputs": ["words", "letters"]}]
+    data = {"train": "train.txt", "dev": "dev.txt", "stream": {"rows": 4, "words": 5}}
+    task = {"type": "language_modelling", "path": ["words", *beside, "top", "reader"], "data": data}
+    training = {"epochs": 6, "precision": "bf16", "device": "cpu", "optimizer": {"lr": 0.02}}
+    tasks = {"lm": {**task, "softmax": "adaptive", "cutoffs": [8]}}
+    *_, last = run(recipe_from({"modules": modules, "tasks": tasks, "training": training, "output": "run"}))
+    assert isinstance(last, Finished)
+    scores = values(last)
+    assert 0.9 * CHANCE < scores["lm/lm/dev/perplexity"] < 0.5 * scores["lm/lm/dev/perplexity@majority"]
+
+
+def test_one_process_reads_a_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = assembled(load_recipe("recipe.yaml"))
+    engine = Engine(found.recipe.training)
+    engine.world = 2
+    with pytest.raises(RecipeError, match="data set 'lm' is one text"):
+        evaluate(found.build(), found.dev.values(), engine=engine)
+    with pytest.raises(RecipeError, match="data set 'lm' is one text"):
+        next(train(*trained_by(found), state=State(Position.start(["lm", "mood"])), engine=engine, seed=1))
+
+
+def trained_by(found: Assembly) -> tuple[Model, Mapping[str, Dataset], Stream, Optimizer, TrainingSpec]:
+    model = found.build()
+    spec = found.recipe.training
+    return model, found.train, found.stream(), make_optimizer(model, spec.optimizer), spec
 
 
 def test_scores_of_training_rows_leave_the_states_alone(folder: Path) -> None:

@@ -68,6 +68,8 @@ class Recurrent(nn.Module):
         """The state in which each row begins: that of its slot where it goes on, else zeros."""
         if self.cells.bidirectional:
             raise ValueError("what reads a text backward cannot go on behind it: rows that carry want `bidirectional: false`")
+        if len(held := carry[carry != 0].abs()) > len(held.unique()):
+            raise ValueError("two rows carry in one slot: a chunk of a text and the next one cannot run as one")
         slots, going = carry.abs().sub(1).clamp(min=0), (carry > 0)[:, None]
         self._grow(int(slots.max()) + 1, like)
         begun = tuple(torch.where(going, self.carried[part][:, slots], 0).to(like.dtype) for part in self._parts)
