@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from manyheads.config.spec.tasks import (
     PER_LABEL,
     BinaryTask,
     ClassificationTask,
+    LanguageModellingTask,
     MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
@@ -39,9 +41,9 @@ from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
-from manyheads.metrics import Accepted, Relevances, unfit
+from manyheads.metrics import Accepted, Counted, Relevances, unfit
 from manyheads.model import Model
-from manyheads.modules import Modules, pool_plan, require_packages
+from manyheads.modules import Modules, language_head, pool_plan, require_packages
 from manyheads.nn.embedding import Embedding
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import ANY, Port
@@ -95,6 +97,11 @@ class Assembly:
         """The folder that the recipe's file names start from."""
         return self.loaded.path.parent if self.loaded.path else Path()
 
+    @property
+    def tokenizers(self) -> dict[str, Tokenizer]:
+        """Module that reads words to what it reads by."""
+        return {name: found.tokenizer for name, found in self.vocabularies.items()}
+
     def build(self) -> Model:
         """The model before its first step: weights fresh from the seed or as they were saved; what is frozen has no gradient.
 
@@ -117,8 +124,9 @@ class Assembly:
         """The rounds of a run, each data set in batches of its own or in those of `training.batch`."""
         batches = {source.name: source.spec.batch or self.recipe.training.batch for source in sources(self.recipe)}
         lengths = {name: data.lengths for name, data in self.train.items()}
+        ordered = {name: data.in_order for name, data in self.train.items() if data.in_order}
         with self.loaded.placed():
-            return Stream(lengths, settled(self.recipe.mixture, self.recipe.training), batches, self.recipe.seed)
+            return Stream(lengths, settled(self.recipe.mixture, self.recipe.training), batches, self.recipe.seed, ordered)
 
 
 def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
@@ -134,7 +142,8 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         pool = Modules(recipe, base, vocabularies)
         blueprint = _blueprint(recipe, pool, found)
         teachers = find_teachers(recipe, found, blueprint.tasks, base, cache)
-        by_name = {p.source.name: _encode(p, pool, cache) for p in found}
+        slots = accumulate((p.source.slots for p in found), initial=0)
+        by_name = {p.source.name: _encode(p, pool, cache, slot) for p, slot in zip(found, slots, strict=False)}
     files = {file: digest for p in found for part in p.read.values() for file, digest in hashes(p.source.name, part.files)}
     return Assembly(
         loaded=loaded,
@@ -182,14 +191,15 @@ def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict
     return {name: splits[split] for name, splits in by_name.items() if split in splits}
 
 
-def _encode(prepared: Prepared, pool: Modules, cache: Cache | None) -> dict[str, TextDataset]:
+def _encode(prepared: Prepared, pool: Modules, cache: Cache | None, slot: int) -> dict[str, TextDataset]:
     reader = pool.reader(prepared.source)
     plan = pool.plans[reader]
     if reader in pool.vocabularies:
         tokenizer = pool.vocabularies[reader].tokenizer
     else:
         tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", reader)].options["source"])
-    return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache).items()}
+    tokenizer = tokenizer.bounded() if prepared.source.bounded else tokenizer
+    return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache, slot).items()}
 
 
 def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blueprint:
@@ -216,7 +226,7 @@ def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blue
 
 def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskPlan:
     """The task with its head at the end of its path, a pool before it where the head reads vectors."""
-    options = _options(task, prepared, name)
+    options = _options(task, prepared, name, pool)
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
     steps, end = _steps(task)
     port = pool.follow(name, steps, end)
@@ -230,6 +240,8 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
         _require_end(name, kind, made, ANY if end else port)
     elif port.kind != "scores":
         steps.append(Step(_head(name, task, made, port, pool), end))
+    if prepared.source.slots:
+        pool.require_carrying(name, steps[:-1])
     return TaskPlan(
         type=kind,
         path=tuple(steps),
@@ -242,6 +254,7 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
         patience=task.patience,
         teaching=_teaching(task),
         consistency=task.consistency,
+        bounded=prepared.source.bounded,
     )
 
 
@@ -274,6 +287,8 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
             sample = ([Relevances((0.0, 1.0))], [(0.0, 0.0)])
         case QuestionAnsweringTask():
             sample = ([Accepted(())], [""])
+        case LanguageModellingTask():
+            sample = ([Counted(1)], [0.0])
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
@@ -304,13 +319,15 @@ def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: Modules) 
     if port.kind != made.wants or port.width is None:
         rule = f"the head of a {task.type} task reads {made.wants}, but the path gives {port}"  # type: ignore[attr-defined]
         raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
+    if isinstance(task, LanguageModellingTask):
+        return pool.add(f"{name}_head", language_head(name, task, port, made.outputs))
     kind = "row_head" if made.wants == "vector" else "crf_head" if getattr(task, "decoder", "") == "crf" else "word_head"
     kind = "span_head" if isinstance(task, QuestionAnsweringTask) else kind
     options = {"width": port.width, "classes": made.outputs, "dropout": task.dropout}
     return pool.add(f"{name}_head", ModulePlan(kind, options))
 
 
-def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
+def _options(task: TaskBase, prepared: Prepared, name: str, pool: Modules) -> dict[str, Any]:
     """Keyword arguments of the task's type, labels included."""
     labels = getattr(prepared.targets[name], "labels", None)
     names = list(labels.names) if labels else []
@@ -341,6 +358,8 @@ def _options(task: TaskBase, prepared: Prepared, name: str) -> dict[str, Any]:
             if none is None:
                 none = any(prepared.targets[name].target(row) == NO_ANSWER for row in prepared.rows["train"])
             return {"no_answer": none, "threshold": task.threshold, "longest": task.longest}
+        case LanguageModellingTask():
+            return {"words": pool.words(name, prepared.source), "direction": task.direction}
         case OwnTask():
             return {**task.options, **({"labels": names} if names else {})}
     raise TypeError(f"no such task: {type(task).__name__}")

@@ -22,6 +22,7 @@ from manyheads.task.teaching import Teaching
 from manyheads.text.tokenize import Tokenizer
 
 FORMAT = 1
+BORROWING = ("adapter", "language_head")  # types of modules whose `of` names an earlier one that they are given
 ENCODERS = ("pretrained", "adapter")  # types of modules that have a folder of their own in an artefact
 READERS = ("embedding", "characters")  # those that read words, and have a folder for their vocabulary
 _SPELLED = ("characters",)  # those that read letters
@@ -29,7 +30,7 @@ _SPELLED = ("characters",)  # those that read letters
 
 @dataclass(frozen=True, slots=True)
 class ModulePlan:
-    """A module: the name of its type and that type's keyword arguments. `of` of an adapter names an earlier module."""
+    """A module: the name of its type and that type's keyword arguments; `of` names the earlier module that it is given."""
 
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +40,8 @@ class ModulePlan:
 class TaskPlan:
     """A task: its type and that type's arguments, its path with its head, what it reads and how it is scored.
 
-    `reads` is text, pair, words, choices, towers (two texts, each by itself) or windows, which share `stride` pieces.
+    `reads` is text, pair, words, choices, towers (two texts, each by itself) or windows, which share `stride` pieces; `bounded`
+    texts stand between marks of their begin and end.
     """
 
     type: str
@@ -53,6 +55,7 @@ class TaskPlan:
     stride: int | None = None
     teaching: Teaching | None = None
     consistency: float = 0.0
+    bounded: bool = False
 
     def build(self, name: str) -> Task:
         """The task. Raises RecipeError for an unknown type or option."""
@@ -82,7 +85,7 @@ class Blueprint:
         modules: dict[str, nn.Module] = {}
         for name, plan in self.modules.items():
             options = dict(plan.options)
-            if plan.type == "adapter":
+            if plan.type in BORROWING and options.get("of") is not None:
                 options["of"] = modules[options["of"]]
             modules[name] = build_module(name, plan.type, options, seed)
         return Model(modules, [plan.build(name) for name, plan in self.tasks.items()])

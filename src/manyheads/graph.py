@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from manyheads.errors import Problem, WiringError, listed, nearest
-from manyheads.ports import ANY, Port, Ports
+from manyheads.ports import ANY, SEEN, Port, Ports, sight
 
 BATCH = "batch"  # `batch.<field>` names what the data give
 _BROKEN = -1  # number of a step that cannot be wired, so that steps after it are not blamed for it
@@ -178,12 +178,19 @@ def _fits(wiring: _Wiring, place: str, step: Step, refs: Sequence[tuple[str, Ref
         wiring.problems.append(Problem(rule, place))
         return False
     wrong = [
-        Problem(f"step {step.result!r} wants {wanted}, but its input {name!r} gives {given}", place)
+        Problem(_misfit(step.result, name, given, wanted), place)
         for (name, ref), wanted in zip(refs, takes, strict=True)
         if not (given := _given(wiring, ref)).fits(wanted)
     ]
     wiring.problems.extend(wrong)
     return not wrong
+
+
+def _misfit(step: str, name: str, given: Port, wanted: Port) -> str:
+    if replace(given, sight="word").fits(wanted):
+        rule = f"step {step!r} wants {wanted} that have seen {SEEN[wanted.sight]}"
+        return f"{rule}; those of its input {name!r} have seen {SEEN[given.sight]}"
+    return f"step {step!r} wants {wanted}, but its input {name!r} gives {given}"
 
 
 def _given(wiring: _Wiring, ref: Ref) -> Port:
@@ -192,7 +199,7 @@ def _given(wiring: _Wiring, ref: Ref) -> Port:
         return gives if ref.attribute is None else gives.part(ref.attribute) or ANY
     if ref.attribute is not None:
         return ANY
-    return (wiring.fields or {}).get(ref.source or "", ANY)
+    return replace((wiring.fields or {}).get(ref.source or "", ANY), sight="word")
 
 
 def _node(wiring: _Wiring, task: str, step: Step, refs: tuple[Ref, ...]) -> int:
@@ -204,7 +211,9 @@ def _node(wiring: _Wiring, task: str, step: Step, refs: tuple[Ref, ...]) -> int:
             wiring.nodes[number] = replace(old, tasks=(*old.tasks, task))
         return number
     ports = wiring.modules[step.module]
-    gives = replace(ports.gives, width=_given(wiring, refs[0]).width) if ports.same_width else ports.gives
+    inputs = [_given(wiring, ref) for ref in refs]
+    width = inputs[0].width if ports.same_width else ports.gives.width
+    gives = replace(ports.gives, width=width, sight=sight(ports.looks, [given.sight for given in inputs]))
     wiring.known[key] = len(wiring.nodes)
     wiring.nodes.append(Node(step.module, refs, (task,), gives))
     return len(wiring.nodes) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from manyheads.config.spec.modules import (
     ScalarMixModule,
 )
 from manyheads.config.spec.sharing import CrossStitchModule, LayerStitchModule
+from manyheads.config.spec.tasks import LanguageModellingTask
 from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
@@ -32,17 +33,27 @@ from manyheads.config.spec.words import (
     TransformerModule,
 )
 from manyheads.encoders import find_encoder
-from manyheads.errors import Problem, WiringError
+from manyheads.errors import Problem, RecipeError, WiringError
 from manyheads.graph import Step
 from manyheads.model import ports_of
 from manyheads.nn.build import build_module
+from manyheads.nn.language import misplaced
 from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
-from manyheads.ports import ANY, Port
+from manyheads.ports import ANY, SEEN, Looks, Port, Sight, sight
 from manyheads.prepare import Source
 from manyheads.vocabularies import Vocabulary, readers
 
-_BEGIN = ("", Port("tokens"))  # a module and what it gives: none, and the field of a batch
+_BEGIN = ("", Port("tokens", sight="word"))  # a module and what it gives: none, and the field of a batch
+_ONE_WAY = "`recurrent` with `bidirectional: false`, or `transformer` with `causal: true`, over an embedding"
+_TWO_WAYS = (
+    "one `recurrent` layer with `bidirectional: true` right over an embedding: each half of its states is read by itself"
+)
+_SIGHTS: Mapping[str, tuple[Sight, Collection[str], str]] = {  # what a language model wants, takes as well, and could have
+    "forward": ("past", ("word", "halves"), _ONE_WAY),
+    "backward": ("word", ("halves",), _TWO_WAYS),
+    "both": ("halves", (), _TWO_WAYS),
+}
 
 
 class Modules:
@@ -52,6 +63,7 @@ class Modules:
         self.recipe, self.base, self.vocabularies = recipe, base, vocabularies
         self.plans: dict[str, ModulePlan] = {}
         self.gives: dict[str, Port] = {}
+        self.looks: dict[str, Looks] = {}
         self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
 
     def add(self, name: str, plan: ModulePlan) -> str:
@@ -85,9 +97,32 @@ class Modules:
         results: dict[str, tuple[str, Port]] = {}
         for i, step in enumerate(steps):
             before = [_read(name, results) for name in step.inputs] or [last]
-            last = results[step.result] = (step.module, self._plan(step.module, before, f"tasks.{task}.path[{i}]"))
-            results |= {f"{step.result}.{name}": (step.module, part) for name, part in last[1].parts}
+            given = self._plan(step.module, before, f"tasks.{task}.path[{i}]")
+            seen = sight(self.looks[step.module], [port.sight for _, port in before])  # on this path; on another it may be more
+            last = results[step.result] = (step.module, replace(given, sight=seen))
+            results |= {f"{step.result}.{name}": (step.module, part) for name, part in given.parts}
         return _read(end[0], results)[1] if end else last[1]
+
+    def words(self, task: str, source: Source) -> int:
+        """Size of the vocabulary by which a data set is read; WiringError where it is read by an encoder's pieces."""
+        for name in readers(source, self.recipe):
+            return len(self.vocabularies[name].tokenizer)
+        rule = "a language model begins with modules that read words: an `embedding` or `characters`"
+        raise WiringError(Problem(rule, f"tasks.{task}.path"))
+
+    def require_carrying(self, task: str, steps: Sequence[Step]) -> None:
+        """WiringError for a module on the path of a text in chunks that cannot go on in the next chunk where it ended."""
+        seen: set[str] = set()
+        for step in steps:
+            plan, looks = self.plans[step.module], self.looks[step.module]
+            if looks != "here" and (plan.type, looks) != ("recurrent", "back"):
+                rule = f"the rows are one text (`stream`), and module {step.module!r} cannot go on from chunk to chunk"
+                remedy = "modules that see a word alone can, and `recurrent` with `bidirectional: false`"
+                raise WiringError(Problem(rule, f"tasks.{task}.path", step.module, remedy=remedy))
+            if looks == "back" and step.module in seen:
+                rule = f"module {step.module!r} has one state to carry from chunk to chunk, and stands twice on the path"
+                raise WiringError(Problem(rule, f"tasks.{task}.path", step.module))
+            seen.add(step.module)
 
     def _plan(self, name: str, inputs: Sequence[tuple[str, Port]], place: str) -> Port:
         """What a module gives, planned at its first step; `place` is that of the step."""
@@ -125,11 +160,11 @@ class Modules:
                 width = self._want(name, before, place, "states", "vector")
                 options = {"kind": before.kind, "width_in": width, "width": spec.width}
                 options |= {"activation": spec.activation, "dropout": spec.dropout}
-                self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width))
+                self._put(name, ModulePlan("feedforward", options), Port(before.kind, spec.width), "here")
             case OwnModule():
                 ports = ports_of(build_module(name, spec.type, spec.options, self.recipe.seed))
                 gives = replace(ports.gives, width=before.width) if ports.same_width else ports.gives
-                self._put(name, ModulePlan(spec.type, spec.options), gives)
+                self._put(name, ModulePlan(spec.type, spec.options), gives, ports.looks)
             case _:
                 self._plan_words(name, [port for _, port in inputs], place)
         return self.gives[name]
@@ -161,7 +196,8 @@ class Modules:
                 raise TypeError(f"no such module: {type(spec).__name__}")
         plan = ModulePlan(spec.type, options)
         with torch.device("meta"):  # what it gives is known without a weight
-            self._put(name, plan, ports_of(build_module(name, plan.type, options, self.recipe.seed)).gives)
+            ports = ports_of(build_module(name, plan.type, options, self.recipe.seed))
+        self._put(name, plan, ports.gives, ports.looks)
 
     def _vector_width(self, name: str, spec: EmbeddingModule, given: int | None) -> int:
         """As wide as the recipe says, or as the file's vectors are; WiringError where these differ, or neither tells."""
@@ -218,8 +254,8 @@ class Modules:
         if wrong:
             raise WiringError(*wrong)
 
-    def _put(self, name: str, plan: ModulePlan, gives: Port) -> None:
-        self.plans[name], self.gives[name] = plan, gives
+    def _put(self, name: str, plan: ModulePlan, gives: Port, looks: Looks = "around") -> None:
+        self.plans[name], self.gives[name], self.looks[name] = plan, gives, looks
 
 
 def _read(name: str, results: Mapping[str, tuple[str, Port]]) -> tuple[str, Port]:
@@ -241,6 +277,21 @@ def _require_divided(place: str, subspaces: int, width: int) -> None:
 def pool_plan(how: str, width: int | None) -> ModulePlan:
     """The module that makes one vector a row of states."""
     return ModulePlan("attention_pool", {"width": width}) if how == "attention" else ModulePlan("pool", {"how": how})
+
+
+def language_head(name: str, task: LanguageModellingTask, port: Port, words: int) -> ModulePlan:
+    """The head of a language model behind states of this port; WiringError where they have seen the words to be told."""
+    wanted, also, remedy = _SIGHTS[task.direction]
+    if port.sight not in (wanted, *also):
+        told = f"`direction: {task.direction}` wants states that have seen {SEEN[wanted]}"
+        rule = f"{told}; those at the end of the path have seen {SEEN[port.sight]}"
+        raise WiringError(Problem(rule, f"tasks.{name}.path", remedy=remedy))
+    halves, width = port.sight == "halves", port.width or 0
+    if task.softmax == "adaptive" and (problem := misplaced(width // 2 if halves else width, words, task.cutoffs)):
+        raise RecipeError(replace(problem, place=f"tasks.{name}.cutoffs"))
+    options: dict[str, Any] = {"width": width, "words": words, "direction": task.direction, "halves": halves}
+    options |= {"softmax": task.softmax, "cutoffs": task.cutoffs, "of": task.tied, "dropout": task.dropout}
+    return ModulePlan("language_head", options)
 
 
 def require_packages(recipe: Recipe) -> None:

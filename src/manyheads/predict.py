@@ -52,7 +52,7 @@ class Answer:
     def _task(self, prediction: Prediction) -> dict[str, Any]:
         value, found = prediction.value, prediction.found
         if isinstance(value, float):
-            return {"value": value}
+            return {prediction.measure: value}
         if found is not None:
             return {"answer": value, "start": found.start, "stop": found.stop, "probability": found.probability}
         probabilities = dict(prediction.probabilities)
@@ -98,12 +98,14 @@ class _Kind:
     """What tasks that read alike have in common.
 
     reader  the module that they begin with
-    reads   single (texts, words), pair, choices, towers or windows, which share `stride` pieces
+    reads   single (texts, words), pair, choices, towers or windows, which share `stride` pieces; `bounded` texts stand between
+            marks of their begin and end
     """
 
     reader: str
     reads: str
     stride: int | None = None
+    bounded: bool = False
 
     def fits(self, value: Input) -> bool:
         return self.reads in _READABLE[_shape(value)]
@@ -213,7 +215,8 @@ class Predictor:
 
     def _kind(self, task: str) -> _Kind:
         plan = self._artefact.blueprint.tasks[task]
-        return _Kind(self._readers[task], "single" if plan.reads in ("text", "words") else plan.reads, plan.stride)
+        reads = "single" if plan.reads in ("text", "words") else plan.reads
+        return _Kind(self._readers[task], reads, plan.stride, plan.bounded)
 
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
         known = list(self._readers)
@@ -249,6 +252,7 @@ class Predictor:
 
     def _read(self, inputs: list[Input], places: list[int], kind: _Kind) -> list[_Read]:
         tokenizer = self._artefact.tokenizers[kind.reader]
+        tokenizer = tokenizer.bounded() if kind.bounded else tokenizer
         longest = int(self._artefact.blueprint.modules[kind.reader].options["max_length"])
         return [_one(value, place, tokenizer, longest, kind) for value, place in zip(inputs, places, strict=True)]
 
@@ -331,9 +335,10 @@ def _one(value: Input, place: int, tokenizer: Tokenizer, longest: int, kind: _Ki
         return _one_of_several(value, place, tokenizer, longest, kind)
     if isinstance(value, list):
         pieces = tokenizer.encode_words([value], longest)[0]
-        return _Read(place, (pieces,), (pieces.words,), Reading(len(value)))
+        return _Read(place, (pieces,), (pieces.words,), Reading(len(value), pieces=pieces.ids))
     pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], words(value)
-    return _Read(place, (pieces,), (tuple(first_pieces(spans, pieces.offsets)),), Reading(len(spans)), tuple(spans))
+    reading = Reading(len(spans), pieces=pieces.ids)
+    return _Read(place, (pieces,), (tuple(first_pieces(spans, pieces.offsets)),), reading, tuple(spans))
 
 
 def _one_of_several(value: tuple[str, str] | Choices, place: int, tokenizer: Tokenizer, longest: int, kind: _Kind) -> _Read:

@@ -11,9 +11,10 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.data import DataSpec
+from manyheads.config.spec.data import DataSpec, StreamSpec
 from manyheads.config.spec.tasks import (
     BinaryTask,
+    LanguageModellingTask,
     MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
@@ -25,9 +26,10 @@ from manyheads.config.spec.tasks import (
     TaskBase,
 )
 from manyheads.data.cache import Cache, key, schema, to_table
+from manyheads.data.chunks import Cut, chunked
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, NeighbourTarget, RelevanceTarget
 from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
@@ -42,6 +44,8 @@ _ASIDE = (
     "no training row has this label, for `split` set this row aside: name all labels under `labels`, "
     "change `split` or `seed`, or correct the row"
 )
+_LONG = 512  # words of a chunk of which no gradient is taken
+_WHOLE = 2**31 - 1  # pieces of a row that is not cut
 _FILES = 50  # above this a data set's files are told as one
 
 
@@ -60,6 +64,16 @@ class Source:
         if inputs.parts:
             return "towers" if inputs.towers else "choices" if inputs.choices else "windows"
         return "words" if inputs.words else "pair" if inputs.pair else "text"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether each text stands between marks that say where it begins and ends, as a language model reads it."""
+        return any(isinstance(task, LanguageModellingTask) for task in self.tasks.values())
+
+    @property
+    def slots(self) -> int:
+        """Of rows that are one text: how many parts of it, over all splits, have a state that is carried."""
+        return 0 if self.spec.stream is None else self.spec.stream.rows + 2
 
     @property
     def inputs(self) -> InputSpec:
@@ -217,13 +231,16 @@ def origin(name: str, read: Mapping[Split, Rows]) -> dict[str, list[list[str]]]:
     return found
 
 
-def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None) -> dict[Split, TextDataset]:
+def encoded(
+    prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Cache | None, slot: int = 0
+) -> dict[Split, TextDataset]:
     """The data set of each split, from the cache where the same rows were encoded before; without one, in memory.
 
-    `max_length` is the encoder's; the data set may have a lower one of its own. Only training rows must have labels.
+    `max_length` is the encoder's; the data set may have a lower one of its own. Only training rows must have labels. Rows that
+    are one text are cut into chunks, whose states are carried in slots from `slot` on.
     """
-    inputs, targets = prepared.source.inputs, prepared.targets
-    max_length = min(max_length, prepared.source.spec.max_length or max_length)
+    inputs, targets, stream = prepared.source.inputs, prepared.targets, prepared.source.spec.stream
+    max_length = min(max_length, prepared.source.spec.max_length or max_length) if stream is None else _WHOLE
     columns = schema(targets, inputs, tokenizer.spells)
     found: dict[Split, TextDataset] = {}
     for split, rows in prepared.rows.items():
@@ -232,12 +249,24 @@ def encoded(prepared: Prepared, tokenizer: Tokenizer, max_length: int, cache: Ca
             table = to_table(build(), columns)
         else:
             table = cache.load_or_build(key(rows, inputs, tokenizer, targets, max_length), columns, build)
-        found[split] = TextDataset(prepared.source.name, split, table, prepared.weights if split == "train" else None)
+        weights, together = prepared.weights if split == "train" else None, 0
+        if stream is not None:
+            table, together = chunked(table, _cut(stream, split, slot))
+        found[split] = TextDataset(prepared.source.name, split, table, weights, together)
     return found
+
+
+def _cut(stream: StreamSpec, split: Split, slot: int) -> Cut:
+    """Of dev and test rows one part, so that each word is told from all before it, in chunks that need not be short."""
+    if split == "train":
+        return Cut(stream.rows, stream.words, slot)
+    return Cut(1, max(stream.words, _LONG), slot + stream.rows + (split == "test"))
 
 
 def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
     """How the task's label column is read. Its default name is `label`, for tags that of the format or `tags`."""
+    if isinstance(task, LanguageModellingTask):
+        return NeighbourTarget(name, source.inputs.columns[0], direction=task.direction)
     missing = tuple(task.data.missing or source.spec.missing)
     declared = getattr(task, "labels", None)
     labels = LabelMap(tuple(declared)) if declared else None

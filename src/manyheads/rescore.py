@@ -124,7 +124,9 @@ def _records(
     longest = artefact.blueprint.modules[trunk].options["max_length"]
     good, bad = sifted(source, rows, targets)
     prepared = Prepared(source, good, targets, {})
-    datasets: Mapping[Split, TextDataset] = encoded(prepared, artefact.tokenizers[trunk], longest, Cache())
+    tokenizer = artefact.tokenizers[trunk]
+    tokenizer = tokenizer.bounded() if source.bounded else tokenizer
+    datasets: Mapping[Split, TextDataset] = encoded(prepared, tokenizer, longest, Cache())
     engine = Engine(loaded.recipe.training)
     told = [text for data in datasets.values() for text in data.lost()]
     if bad:

@@ -41,6 +41,7 @@ from manyheads.task.base import Task
 from manyheads.train.advice import advise
 from manyheads.train.anchor import Anchor
 from manyheads.train.average import Average
+from manyheads.train.carry import carried, carry_on
 from manyheads.train.checkpoint import STATE, Checkpoint, Checkpoints, checkpoint_bytes, require_space
 from manyheads.train.due import Due
 from manyheads.train.engine import Engine
@@ -218,6 +219,7 @@ class _Session:
             self.anchor.restore(found.extra, found.state["anchor"])
         if self.plateau:
             self.plateau.restore(found.state["plateau"])
+        carry_on(self.model, found.extra)
         self.finished, self.why = found.state["finished"], found.state["why"]
         spent = self._is_spent() or self.state.is_through(self.spec, self.steps)
         if self.why == "patience" and not spent:  # it has more of it now
@@ -359,7 +361,7 @@ class _Session:
     def _extra(self) -> dict[str, Mapping[str, Tensor]]:
         """What a checkpoint holds of tensors beside weights and moments."""
         average = {"average": self.average.tensors()} if self.average else {}
-        return {**average, **(self.anchor.tensors() if self.anchor else {})}
+        return {**average, **(self.anchor.tensors() if self.anchor else {}), **carried(self.model)}
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -393,7 +395,6 @@ class _Session:
                 facts["changed on the way"] = "; ".join(self.changes)
             texts = outcome.texts(self.loaded, self.journal, best, facts)
             texts[RESOLVED] = self._resolved(target)
-            tokenizers = {name: found.tokenizer for name, found in self.assembly.vocabularies.items()}
-            save_artefact(target, self.model, self.assembly.blueprint, texts, tokenizers)
+            save_artefact(target, self.model, self.assembly.blueprint, texts, self.assembly.tokenizers)
         self.engine.wait()
         return Finished(self.folder, target, self.state.step, best, self.journal.read(), why)

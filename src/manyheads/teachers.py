@@ -84,8 +84,10 @@ class _Saved:
     sha256: str
     blueprint: Blueprint
 
-    def trunk(self, lesson: Lesson) -> str:
-        return self.blueprint.tasks[lesson.name].path[0].module
+    def reader(self, lesson: Lesson) -> tuple[str, bool]:
+        """The module by whose pieces a lesson is read, and whether texts stand between marks of begin and end."""
+        plan = self.blueprint.tasks[lesson.name]
+        return plan.path[0].module, plan.bounded
 
 
 def _open(folder: Path, place: str, told: str) -> _Saved:
@@ -154,15 +156,16 @@ def _teacher(
     """A reading for each data set and each of the teacher's encoders that its tasks begin with."""
     readings = []
     for name, lessons in asked.items():
-        for trunk in dict.fromkeys(saved.trunk(lesson) for lesson in lessons):
-            rows = _rows(saved, trunk, found[name], cache)
-            readings.append(Reading(rows, tuple(lesson for lesson in lessons if saved.trunk(lesson) == trunk)))
+        for reader in dict.fromkeys(saved.reader(lesson) for lesson in lessons):
+            rows = _rows(saved, *reader, found[name], cache)
+            readings.append(Reading(rows, tuple(lesson for lesson in lessons if saved.reader(lesson) == reader)))
     return Teacher(saved.folder, saved.told, saved.sha256, tuple(readings))
 
 
-def _rows(saved: _Saved, trunk: str, prepared: Prepared, cache: Cache | None) -> TextDataset:
+def _rows(saved: _Saved, trunk: str, bounded: bool, prepared: Prepared, cache: Cache | None) -> TextDataset:
     """The training rows without labels, as long as the teacher reads, whatever limit the data set has for the student."""
     source = replace(prepared.source, spec=prepared.source.spec.model_copy(update={"max_length": None}))
     bare = Prepared(source, {"train": prepared.rows["train"]}, {}, {})
     longest = saved.blueprint.modules[trunk].options["max_length"]
-    return encoded(bare, saved.blueprint.tokenizers(saved.folder)[trunk], longest, cache)["train"]
+    tokenizer = saved.blueprint.tokenizers(saved.folder)[trunk]
+    return encoded(bare, tokenizer.bounded() if bounded else tokenizer, longest, cache)["train"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 LETTERS = 48  # bytes of a piece that modules of characters see; as many as ELMo's, its marks of begin and end aside
+KEPT: Mapping[str, Any] = MappingProxyType({"kept": True})  # metadata of a row block's field that is no tensor
 IGNORE = -100  # the target of an item that is not supervised; torch's cross-entropy skips it
 
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
@@ -91,7 +93,7 @@ class RowBlock:
     """A frozen dataclass of tensors that share their first dimension, B; the rest pads with each field's filler.
 
     A field may hold several, as a tuple. Joining blocks lets a step that several batches share run once; splitting hands
-    every batch its rows back.
+    every batch its rows back. A field marked `KEPT` is no tensor: it is the same for all rows, and stays as it is.
     """
 
     __slots__ = ()
@@ -100,7 +102,8 @@ class RowBlock:
     def tensors(self) -> Iterator[tuple[str, Any]]:
         """Each field by name: a tensor, a tuple of them, or None."""
         for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            yield f.name, getattr(self, f.name)
+            if not f.metadata.get("kept"):
+                yield f.name, getattr(self, f.name)
 
     def __len__(self) -> int:
         return len(tensors_in(self)[0])
@@ -127,19 +130,19 @@ class RowBlock:
                 joined[name] = tuple(_cat_tensors(level, cls.FILL.get(name, 0)) for level in zip(*present, strict=True))
                 continue
             if len(present) < len(column):  # a block without words joins one with words: it has none of them
-                empty = (0,) * (present[0].dim() - 1)
+                empty, fill = (0,) * (present[0].dim() - 1), cls.FILL.get(name, 0)
                 column = [
-                    present[0].new_empty((len(b), *empty)) if t is None else t for t, b in zip(column, blocks, strict=True)
+                    present[0].new_full((len(b), *empty), fill) if t is None else t for t, b in zip(column, blocks, strict=True)
                 ]
             joined[name] = _cat_tensors(column, cls.FILL.get(name, 0))
-        return cls(**joined)
+        return replace(blocks[0], **joined)  # type: ignore[type-var]  # every subclass is a dataclass
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         changed: dict[str, Any] = {}
         for name, held in self.tensors():
             several = isinstance(held, tuple)
             changed[name] = tuple(map(change, held)) if several else None if held is None else change(held)
-        return type(self)(**changed)
+        return replace(self, **changed)  # type: ignore[type-var]  # every subclass is a dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,8 @@ class Tokens(RowBlock):
     types  (B, T) int64, 0 for the first text and 1 for the second
     words  (B, W) int64, position of each word's first piece, -1 where padded or cut off; None when no task needs words
     letters (B, T, L) uint8, the bytes of each piece in UTF-8, 0 where padded; None when no module reads characters
+    carry  (B,) int64, where each row goes on in a longer text: s + 1 behind what slot s keeps, -(s + 1) at the beginning of a
+           text whose state slot s is to keep, 0 for a row by itself; None when all are
     """
 
     ids: Tensor
@@ -158,6 +163,7 @@ class Tokens(RowBlock):
     types: Tensor
     words: Tensor | None = None
     letters: Tensor | None = None
+    carry: Tensor | None = None
 
     FILL: ClassVar[Mapping[str, int]] = {"words": -1}
 
@@ -170,12 +176,14 @@ class States(RowBlock):
     mask   (B, T) bool, True on real pieces
     words  (B, W) int64, as in `Tokens`
     below  (B, T, D) float each, of the embeddings and the layers under the last; empty when no path reads them
+    carry  (B,) int64, as in `Tokens`
     """
 
     states: Tensor
     mask: Tensor
     words: Tensor | None = None
     below: tuple[Tensor, ...] = ()
+    carry: Tensor | None = None
 
     FILL: ClassVar[Mapping[str, int]] = {"words": -1}
 

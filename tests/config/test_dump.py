@@ -88,7 +88,7 @@ recipes = some(
         "training": training,
     },
     tasks=st.dictionaries(names, tasks, min_size=1, max_size=2),
-)
+).filter(lambda data: any(task.get("weight", 1) for task in data["tasks"].values()))  # where no task counts, that is an error
 
 
 @given(recipes)

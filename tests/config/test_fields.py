@@ -98,6 +98,7 @@ def test_types_that_are_built_in() -> None:
         "ranking",
         "matching",
         "question_answering",
+        "language_modelling",
     ]
     assert kind(ClassificationTask) == "classification"
     assert kind(OwnTask) is None

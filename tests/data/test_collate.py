@@ -104,8 +104,8 @@ def test_a_batch_equals_its_slow_twin(examples: list[Example], data: st.DataObje
     batch = collate(rows)
     tokens, targets = slow([examples[i] for i in rows])
     for (name, found), (_, wanted) in zip(batch.fields["text"].tensors(), tokens.tensors(), strict=True):
-        if name == "letters":
-            assert found is None, "nothing was spelled"
+        if name in ("letters", "carry"):
+            assert found is None, "nothing was spelled, and no row goes on behind another"
             continue
         assert found is not None, name
         assert wanted is not None, name

@@ -206,4 +206,6 @@ def _summary(found: dict[str, Any]) -> str:
         return f"{printable(found['answer']) or 'no answer'} ({found['probability']:.2f})"
     if "labels" in found:
         return ", ".join(map(printable, found["labels"])) or "none"
+    if "spans" not in found:
+        return ", ".join(f"{measure} {value:.3f}" for measure, value in found.items())
     return ", ".join(f"{printable(s['text'])} [{printable(s['label'])}]" for s in found["spans"]) or "none"

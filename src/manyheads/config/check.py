@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
 from manyheads.config.check_adapters import check_adapters, encoder_of, under_adapters
+from manyheads.config.check_language import check_language, check_streams
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
 from manyheads.config.check_sharing import check_sharing, idle_sharing
@@ -59,6 +60,8 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_likeness(name, task))
         findings.extend(_answers(name, task))
         findings.extend(_metrics(name, task, plugins.get("metric")))
+        findings.extend(check_language(name, task, recipe, _home(name, task, recipe)))
+    findings.extend(check_streams(recipe))
     findings.extend(_weights(recipe, root))
     return findings
 

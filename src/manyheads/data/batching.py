@@ -5,13 +5,14 @@ Both are pure functions: of lengths, settings, seed and pass; of the batches' si
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from manyheads.config.spec.training import BatchSpec
 from manyheads.seeds import generator
-from manyheads.types import Batch
+from manyheads.types import Batch, Tokens
 
 POOL = 50  # batches that are sorted together: enough for even lengths, few enough for random company
 TOKENS = 2048  # padded pieces in a batch when nothing is said
@@ -37,6 +38,15 @@ def plan_pass(lengths: np.ndarray, spec: BatchSpec, seed: int, dataset: str, epo
     if spec.group_by_length:
         return [batches[i] for i in draw.permutation(len(batches))]
     return batches
+
+
+def in_turn(count: int, rows: int) -> list[np.ndarray]:
+    """Row numbers of every batch of any pass over `count` rows that have an order: so many at a time.
+
+    >>> [batch.tolist() for batch in in_turn(5, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    return np.split(np.arange(count), range(rows, count, rows)) if count else []
 
 
 def _limits(spec: BatchSpec) -> tuple[int, int]:
@@ -73,10 +83,26 @@ def _cuts(lengths: np.ndarray, spec: BatchSpec) -> list[int]:
 def join(batches: Sequence[Batch]) -> list[list[Batch]]:
     """Groups of batches that run as one: those whose rows are about as long, so that joining pads little.
 
-    Longest first; a group may hold up to 10 % more padded pieces than its batches hold by themselves.
+    Longest first; a group may hold up to 10 % more padded pieces than its batches hold by themselves. Chunks of one text never
+    run as one, and the earlier goes first.
     """
-    if len(batches) < 2:
-        return [list(batches)] if batches else []
+    return [group for turn in _turns(batches) for group in _alike(turn)]
+
+
+def _turns(batches: Sequence[Batch]) -> list[list[Batch]]:
+    """Batches that may run in any order; the second chunk of a text comes a turn after the first."""
+    turns: list[list[Batch]] = []
+    seen: Counter[str] = Counter()
+    for batch in batches:
+        carries = any(isinstance(field, Tokens) and field.carry is not None for field in batch.fields.values())
+        turn = seen[batch.dataset] if carries else 0
+        seen[batch.dataset] += carries
+        turns += [[] for _ in range(turn + 1 - len(turns))]
+        turns[turn].append(batch)
+    return turns
+
+
+def _alike(batches: Sequence[Batch]) -> list[list[Batch]]:
     groups: list[list[Batch]] = []
     apart = 0  # padded pieces of the last group's batches by themselves
     for batch in sorted(batches, key=lambda b: b.width, reverse=True):

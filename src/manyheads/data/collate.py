@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from manyheads.data.cache import TARGET
-from manyheads.data.columns import Flags, Lists, Numbers, Relevances, Spellings, Tags, Targets, Where
+from manyheads.data.chunks import AFTER, CARRY
+from manyheads.data.columns import Flags, Lists, Neighbours, Numbers, Relevances, Spellings, Tags, Targets, Where
 from manyheads.data.windows import Answers, Parts
 from manyheads.types import IGNORE, Batch, Passage, Tokens
 
@@ -29,7 +30,11 @@ class Collator:
         self._spelled = Spellings([b.column("spelled") for b in batches]) if "spelled" in table.column_names else None
         self._parts = Parts(batches) if "parts" in table.column_names else None
         tasks = [c for c in table.column_names if c.startswith(TARGET)]
-        self.targets = {c.removeprefix(TARGET): _targets([b.column(c) for b in batches], table.field(c).type) for c in tasks}
+        self._carry = table[CARRY].to_numpy() if CARRY in table.column_names else None
+        self._after = table[AFTER].to_numpy() if AFTER in table.column_names else None
+        self.targets = {
+            c.removeprefix(TARGET): self._targets([b.column(c) for b in batches], table.field(c).type) for c in tasks
+        }
 
     def __call__(self, rows: Sequence[int] | np.ndarray) -> Batch:
         """The rows as a batch, in their order."""
@@ -42,7 +47,8 @@ class Collator:
         targets = {task: torch.from_numpy(self._taken(task, where, words)) for task in self.targets}
         at = None if words is None else torch.from_numpy(words)
         letters = None if self._spelled is None else torch.from_numpy(self._spelled.padded(where, counts))
-        tokens = Tokens(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types), at, letters)
+        carry = None if self._carry is None else torch.from_numpy(self._carry[where.rows])
+        tokens = Tokens(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(types), at, letters, carry)
         rows_of = None if parts is None else tuple(map(len, parts))
         return Batch(self.name, {"text": tokens}, targets, where.rows.tolist(), parts=rows_of)
 
@@ -70,7 +76,7 @@ class Collator:
         found = np.zeros(int(self._bounds[-1]), np.int64)
         for start in range(0, len(found), _STRIDE):
             where = self._where(range(start, min(start + _STRIDE, len(found))))
-            if isinstance(column, Answers):
+            if isinstance(column, Answers | Neighbours):
                 found[where.rows] = column.known(where)
                 continue
             words = self._word_positions(where) if isinstance(column, Tags) else None
@@ -108,12 +114,13 @@ class Collator:
         windows = None if self._parts is None else self._parts.windows
         return self._words.padded(where, -1, None if windows is None else np.concatenate(windows.words.lists(where)))[0]
 
-
-def _targets(arrays: Sequence[pa.Array], type_: pa.DataType) -> Targets | Answers:
-    if pa.types.is_struct(type_):
-        return Answers(arrays)
-    if pa.types.is_fixed_size_list(type_):
-        return Flags(arrays, type_.list_size, type_.value_type.to_pandas_dtype())
-    if pa.types.is_list(type_):
-        return Relevances(Lists(arrays)) if pa.types.is_floating(type_.value_type) else Tags(Lists(arrays))
-    return Numbers(arrays, np.nan, np.float32) if pa.types.is_floating(type_) else Numbers(arrays, IGNORE, np.int64)
+    def _targets(self, arrays: Sequence[pa.Array], type_: pa.DataType) -> Targets | Answers:
+        if pa.types.is_struct(type_):
+            return Answers(arrays)
+        if pa.types.is_uint8(type_):
+            return Neighbours(self._ids, arrays, self._after)
+        if pa.types.is_fixed_size_list(type_):
+            return Flags(arrays, type_.list_size, type_.value_type.to_pandas_dtype())
+        if pa.types.is_list(type_):
+            return Relevances(Lists(arrays)) if pa.types.is_floating(type_.value_type) else Tags(Lists(arrays))
+        return Numbers(arrays, np.nan, np.float32) if pa.types.is_floating(type_) else Numbers(arrays, IGNORE, np.int64)

@@ -139,6 +139,37 @@ class Relevances:
         return self.numbers.padded(where, np.nan, dtype=np.float32)[0]
 
 
+class Neighbours:
+    """The pieces beside each piece of `ids`; a column of numbers says on which `sides`: 1 behind it, 2 before it, 3 both.
+
+    `after` (N,), where there is one, has the piece behind each row's last.
+    """
+
+    def __init__(self, ids: Lists, sides: Sequence[pa.Array], after: np.ndarray | None = None) -> None:
+        self.ids, self.after = ids, after
+        said = max((int(array[0].as_py()) for array in sides if len(array)), default=1)
+        self.next, self.before = bool(said & 1), bool(said & 2)
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        """(B, T, number of sides)"""
+        ids, real = self.ids.padded(where, IGNORE)
+        beyond = np.full((len(ids), 1), IGNORE, np.int64)
+        found = []
+        if self.next:
+            following = np.concatenate([ids[:, 1:], beyond], 1)
+            if self.after is not None:
+                following[np.arange(len(ids)), self.ids.lengths[where.rows] - 1] = self.after[where.rows]
+            found.append(following)
+        if self.before:
+            found.append(np.where(real, np.concatenate([beyond, ids[:, :-1]], 1), IGNORE))
+        return np.stack(found, -1)
+
+    def known(self, where: Where) -> np.ndarray:
+        """(B,) how many there are in each row."""
+        inner: np.ndarray = self.ids.lengths[where.rows].astype(np.int64) - 1
+        return np.asarray(inner * (self.next + self.before) + int(self.next and self.after is not None))
+
+
 class Tags:
     """A column of an index for each word; a null is a row to skip."""
 

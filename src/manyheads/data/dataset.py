@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from manyheads.data.chunks import CARRY
 from manyheads.data.collate import Collator
 from manyheads.seeds import generator
 from manyheads.types import Batch, Passage, Place
@@ -59,11 +60,19 @@ class Dataset(Protocol):
 class TextDataset:
     """Encoded texts (`manyheads.data.cache`), with one target column a task; the field of its batches is `text`.
 
-    `weights` has (N,) for each task whose rows do not all count the same.
+    `weights` has (N,) for each task whose rows do not all count the same. Rows of a text in chunks go through a model in their
+    order, `in_order` of them at a time; 0: rows have no order.
     """
 
-    def __init__(self, name: str, split: str, table: pa.Table, weights: Mapping[str, np.ndarray] | None = None) -> None:
-        self.name, self.split, self.table = name, split, table
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        table: pa.Table,
+        weights: Mapping[str, np.ndarray] | None = None,
+        in_order: int = 0,
+    ) -> None:
+        self.name, self.split, self.table, self.in_order = name, split, table, in_order
         self.weights = {task: column for task, column in (weights or {}).items() if (column != 1).any()}
         self._collate = Collator(name, table)
         self._items: dict[str, np.ndarray] = {}
@@ -74,7 +83,7 @@ class TextDataset:
         return int(self.table.num_rows)
 
     def items(self, task: str) -> np.ndarray:
-        """(N,) 1 for a row with a label and 0 for one without; of tags the number that are there and whose word fits.
+        """(N,) 1 for a row with a label and 0 for one without; of tags, and of words to be told, how many there are.
 
         With weights, times the row's weight.
         """
@@ -91,11 +100,15 @@ class TextDataset:
         return self._collate.gold(task, rows)
 
     def sample(self, rows: int, seed: int) -> TextDataset:
-        """So many of the rows, drawn by lot and in their order, the same ones each time; all where there are no more."""
+        """So many of the rows, drawn by lot and in their order, the same ones each time; all where there are no more.
+
+        Chunks of a text are then each by itself.
+        """
+        table = self.table.drop_columns([CARRY]) if self.in_order else self.table
         if rows >= len(self):
-            return self
+            return TextDataset(self.name, self.split, table) if self.in_order else self
         drawn = generator(seed, "sample", self.name, self.split).choice(len(self), rows, replace=False)
-        return TextDataset(self.name, self.split, self.table.take(np.sort(drawn)))
+        return TextDataset(self.name, self.split, table.take(np.sort(drawn)))
 
     def place(self, row: int) -> Place:
         """Where a row came from."""

@@ -1,4 +1,4 @@
-"""Targets that a row's own input tells: which of its choices is right, their order, where in its text the answer stands."""
+"""Targets that a row's own input tells: which choice is right, their order, where an answer stands, which word comes next."""
 
 from __future__ import annotations
 
@@ -183,3 +183,22 @@ class AnswerTarget(_Inner):
             rule = f"{what} come as a list; found {kind_of(value)}"
             raise DataError(self.problem(row, rule, value, _LISTS if isinstance(value, str) else ""))
         return value
+
+
+DIRECTIONS: Mapping[str, int] = {"forward": 1, "backward": 2, "both": 3}  # as `manyheads.data.columns.Neighbours` counts sides
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourTarget(_Inner):
+    """The word behind each word of a text, before it, or both; the column is that of the input, and no row lacks it."""
+
+    direction: str = field(default="forward", kw_only=True)
+    kind: ClassVar[str] = "neighbours"
+    arrow: ClassVar[pa.DataType] = pa.uint8()
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """The target itself; what is no text is told when rows are encoded."""
+        return self
+
+    def target(self, row: Row) -> int:
+        return DIRECTIONS[self.direction]

@@ -15,7 +15,7 @@ from manyheads.config.node import refuse
 from manyheads.config.spec.mixture import LEARNING, MixtureSpec
 from manyheads.config.spec.training import BatchSpec
 from manyheads.data import mixture
-from manyheads.data.batching import plan_pass
+from manyheads.data.batching import in_turn, plan_pass
 from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest
 
 _KEYS = ("epoch", "draw", "cursors")
@@ -66,16 +66,23 @@ class Stream:
 
     lengths  data set to the lengths (N,) of its rows
     batch    how rows become batches, for all data sets or for each by name
+    ordered  data sets whose rows go through a model in their order, and how many at a time
 
     Raises RecipeError for a mixture that does not fit the data sets.
     """
 
     def __init__(
-        self, lengths: Mapping[str, np.ndarray], spec: MixtureSpec, batch: BatchSpec | Mapping[str, BatchSpec], seed: int
+        self,
+        lengths: Mapping[str, np.ndarray],
+        spec: MixtureSpec,
+        batch: BatchSpec | Mapping[str, BatchSpec],
+        seed: int,
+        ordered: Mapping[str, int] | None = None,
     ) -> None:
         refuse(check_mixture(spec, list(lengths)))
         self.names = list(lengths)
         self.lengths, self.spec, self.seed = dict(lengths), spec, seed
+        self.ordered = dict(ordered or {})
         self.batch = {name: batch if isinstance(batch, BatchSpec) else batch[name] for name in lengths}
         self._passes: dict[str, dict[int, list[np.ndarray]]] = {name: {} for name in lengths}
         self._sizes: dict[tuple[str, int], int] = {}
@@ -189,7 +196,10 @@ class Stream:
         if epoch not in known:
             for old in list(known)[:-1]:
                 del known[old]
-            known[epoch] = plan_pass(self.lengths[name], self.batch[name], self.seed, name, epoch)
+            if name in self.ordered:
+                known[epoch] = in_turn(len(self.lengths[name]), self.ordered[name])
+            else:
+                known[epoch] = plan_pass(self.lengths[name], self.batch[name], self.seed, name, epoch)
         return known[epoch]
 
     def _check(self, position: Position, retired: Collection[str]) -> None:

@@ -11,6 +11,7 @@
     choice       number or text of the right choice               number from 0              (B,) int64
     relevances   relevances, or the one relevant choice           one for each choice        (B, P) float32
     answer       answers with their offsets in a text             characters of the first    (B, P, 2) int64, words of windows
+    neighbours   none: the words of the text itself               which sides are told       (B, T, 1 or 2) int64, words
 
 A target is frozen: `fit` gives one that knows the labels of the training rows, or keeps those that were declared. A missing
 label (null, an absent key, a declared text) has the target None; whatever else does not fit is a DataError at its line.
@@ -25,7 +26,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, RelevanceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, NeighbourTarget, RelevanceTarget
 from manyheads.data.label_column import Named
 from manyheads.data.labels import Found, LabelMap, is_missing, kind_of
 from manyheads.data.number_target import LikenessTarget, NumberTarget
@@ -244,10 +245,12 @@ class TagTarget(Named):
         return value
 
 
-KnownTarget: TypeAlias = ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget
+KnownTarget: TypeAlias = (
+    ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget | NeighbourTarget
+)
 _ALL: tuple[type[KnownTarget], ...] = (
     BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, LikenessTarget, TagTarget, ChoiceTarget, RelevanceTarget,
-    AnswerTarget,
+    AnswerTarget, NeighbourTarget,
 )  # fmt: skip
 _KINDS = {made.kind: made for made in _ALL}
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from manyheads.registry import Registry
 
-Need: TypeAlias = Literal["labels", "label_sets", "probabilities", "numbers", "tags", "answers", "rankings"]
+Need: TypeAlias = Literal["labels", "label_sets", "probabilities", "numbers", "tags", "answers", "rankings", "likelihoods"]
 Function: TypeAlias = Callable[[Any, Any, Any], "float | Mapping[str, float]"]
 
 
@@ -30,6 +30,7 @@ class Metric:
         tags           lists of sets of (type, first word, word after the last), a set a sentence
         rankings       gold is a list of `ranking.Relevances`, predicted a list of tuples of scores, one a candidate
         answers        gold is a list of `reading.Accepted`, predicted a list of texts
+        likelihoods    gold is a list of `likelihood.Counted`, predicted a list of sums of log-likelihoods
 
     `higher` is True when a higher value is better. Items without gold or prediction are left out, unless `missing` is
     True: then they are there, as None.

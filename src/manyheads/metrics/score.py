@@ -11,6 +11,7 @@ import numpy as np
 
 from manyheads.errors import Problem, RecipeError, listed
 from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, words
+from manyheads.metrics.likelihood import Counted
 from manyheads.metrics.metric import METRICS, Metric, Need, Undefined
 from manyheads.metrics.ranking import Relevances
 from manyheads.metrics.reading import Accepted
@@ -119,7 +120,7 @@ class Score:
             return (*extract(gold, predicted, self.scheme), self.labels)
         if metric.needs == "numbers":
             return (*ordered(gold, predicted), self.labels)
-        if metric.needs in ("answers", "rankings"):
+        if metric.needs in ("answers", "rankings", "likelihoods"):
             return gold, predicted, self.labels
         if metric.needs == "probabilities":
             rows = np.asarray(self.probabilities)[known]
@@ -143,7 +144,7 @@ class Score:
             return {"labels", "label_sets", "tags"}
         if self.labels:
             return {"labels", "label_sets", "probabilities"}
-        return {"labels", "label_sets", "probabilities", "numbers", "answers", "rankings"}
+        return {"labels", "label_sets", "probabilities", "numbers", "answers", "rankings", "likelihoods"}
 
     def _kinds(self) -> set[Need]:
         """What the items are. Whole numbers without a schema or probabilities may be ids of labels as well as numbers."""
@@ -152,6 +153,8 @@ class Score:
             return {"answers"}
         if isinstance(first, Relevances):
             return {"rankings"}
+        if isinstance(first, Counted):
+            return {"likelihoods"}
         if isinstance(first, float):
             kinds: set[Need] = {"numbers"}
         elif isinstance(first, tuple | set | frozenset):

@@ -14,6 +14,7 @@ from manyheads.nn.convolution import Convolution
 from manyheads.nn.embedding import Characters, Concat, Embedding
 from manyheads.nn.feedforward import FeedForward
 from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
+from manyheads.nn.language import LanguageHead
 from manyheads.nn.layers import Layer, ScalarMix
 from manyheads.nn.pool import AttentionPool, Pool
 from manyheads.nn.recurrent import Recurrent
@@ -43,6 +44,7 @@ MODULES.register("row_head")(RowHead)
 MODULES.register("word_head")(WordHead)
 MODULES.register("crf_head")(CrfHead)
 MODULES.register("span_head")(SpanHead)
+MODULES.register("language_head")(LanguageHead)
 
 
 def build_module(name: str, kind: str, options: Mapping[str, Any], seed: int) -> nn.Module:

@@ -27,7 +27,7 @@ class Embedding(nn.Module):
         self, words: int, width: int, *, max_length: int = 512, dropout: float = 0.0, word_dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.ports = Ports((Port("tokens"),), Port("states", width))
+        self.ports = Ports((Port("tokens"),), Port("states", width), looks="here")
         self.max_length, self.word_dropout = max_length, word_dropout
         self.table = nn.Embedding(words, width, padding_idx=0)
         nn.init.normal_(self.table.weight, std=0.1)
@@ -40,7 +40,7 @@ class Embedding(nn.Module):
         if self.training and self.word_dropout:
             hidden = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & tokens.mask
             ids = ids.masked_fill(hidden, UNKNOWN)
-        return States(self.dropout(self.table(ids)), tokens.mask, tokens.words)
+        return States(self.dropout(self.table(ids)), tokens.mask, tokens.words, carry=tokens.carry)
 
 
 class Characters(nn.Module):
@@ -54,7 +54,7 @@ class Characters(nn.Module):
         self, width: int = 16, filters: int = 25, kernels: Sequence[int] = (3,), *, max_length: int = 512, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.ports = Ports((Port("tokens"),), Port("states", filters * len(kernels)))
+        self.ports = Ports((Port("tokens"),), Port("states", filters * len(kernels)), looks="here")
         self.max_length, self.rate = max_length, dropout
         self.table = nn.Embedding(BYTES, width, padding_idx=0)
         self.convolutions = convolutions(width, filters, kernels)
@@ -68,7 +68,7 @@ class Characters(nn.Module):
         found = dropout(found, self.rate, self.training)
         states: Tensor = found.new_zeros((*real.shape, found.shape[-1]))
         states[real] = found
-        return States(states, tokens.mask, tokens.words)
+        return States(states, tokens.mask, tokens.words, carry=tokens.carry)
 
 
 class Concat(nn.Module):
@@ -76,11 +76,11 @@ class Concat(nn.Module):
 
     def __init__(self, kind: str, widths: Sequence[int]) -> None:
         super().__init__()
-        self.ports = Ports(tuple(Port(kind, width) for width in widths), Port(kind, sum(widths)))
+        self.ports = Ports(tuple(Port(kind, width) for width in widths), Port(kind, sum(widths)), looks="here")
 
     def forward(self, *values: States | Tensor) -> States | Tensor:
         first = values[0]
         if isinstance(first, States):
             joined = torch.cat([value.states for value in values if isinstance(value, States)], -1)
-            return States(joined, first.mask, first.words)
+            return States(joined, first.mask, first.words, carry=first.carry)
         return torch.cat([value for value in values if isinstance(value, Tensor)], -1)

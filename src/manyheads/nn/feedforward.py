@@ -19,11 +19,11 @@ class FeedForward(nn.Module):
         if activation not in ACTIVATIONS:
             rule = f"an activation is one of {listed(ACTIVATIONS)}"
             raise RecipeError(Problem(rule, value=activation, nearest=nearest(activation, ACTIVATIONS)))
-        self.ports = Ports((Port(kind, width_in),), Port(kind, width))
+        self.ports = Ports((Port(kind, width_in),), Port(kind, width), looks="here")
         self.layers = nn.Sequential(nn.Linear(width_in, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
 
     def forward(self, value: Tensor | States) -> Tensor | States:
         if isinstance(value, States):
-            return States(self.layers(value.states), value.mask, value.words)
+            return States(self.layers(value.states), value.mask, value.words, carry=value.carry)
         result: Tensor = self.layers(value)
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from manyheads.ports import Port, Ports
+from manyheads.ports import Looks, Port, Ports
 from manyheads.types import States
 
 
@@ -27,7 +27,8 @@ class Transformer(nn.Module):
         max_length: int = 512,
     ) -> None:
         super().__init__()
-        self.ports = Ports((Port("states", width),), Port("states", width))
+        looks: Looks = "back" if causal else "around"
+        self.ports = Ports((Port("states", width),), Port("states", width), looks=looks)
         self.causal = causal
         self.positions = nn.Embedding(max_length, width)
         nn.init.normal_(self.positions.weight, std=0.02)

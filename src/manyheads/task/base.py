@@ -30,6 +30,7 @@ class Prediction:
     probabilities  label to probability, of choices their number; empty for numbers, tags and answers
     spans          for tags: the spans they spell, in words
     index          for choices and candidates: the number of the best one, from 0
+    measure        for numbers: what the number is
     found          for answers: where the answer stands
     ranking        for candidates: their numbers, from 0, the best first
     scores         for candidates: their scores, in this order
@@ -43,6 +44,7 @@ class Prediction:
     found: Extract | None = None
     ranking: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
+    measure: str = "value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,13 @@ class Reading:
     words    how many words a text or a sentence has
     choices  the texts to choose from
     passage  the text that an answer is to be found in
+    pieces   numbers of the pieces, marks of begin and end among them
     """
 
     words: int = 0
     choices: tuple[str, ...] = ()
     passage: Passage | None = None
+    pieces: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

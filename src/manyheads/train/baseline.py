@@ -13,8 +13,10 @@ from torch import Tensor
 
 from manyheads.data.dataset import Dataset
 from manyheads.metrics import Score
+from manyheads.nn.language import NextWords
 from manyheads.nn.losses import is_missing
 from manyheads.task.base import Task
+from manyheads.task.language_modelling import LanguageModelling
 from manyheads.task.matching import Matching
 from manyheads.task.ranking import Ranking
 from manyheads.types import Record
@@ -27,7 +29,7 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     """Scores on `datasets` of the constant that fits the labels of `train` best.
 
     The constant is a vector of scores: how often each class stands (its largest wins), the log-odds of each of several
-    labels, or the mean number. A tagger says the most frequent tag at each word.
+    labels, or the mean number. A tagger says the most frequent tag at each word, a language model how often each word came.
     """
     if not isinstance(train.gold(task.name, [0]), Tensor) or isinstance(task.type, Matching):
         return []  # no text is the answer to every question, and a cosine that is always the same correlates with nothing
@@ -39,7 +41,7 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
             continue  # nothing judges an answer
         score = Score(task.scores(), task.type.labels, task.type.scheme)
         for target in _targets(dataset, task.name):
-            judged = task.type.judge(target.new_zeros(target.shape) if ranked else _spread(constant, target), target)
+            judged = task.type.judge(target.new_zeros(target.shape) if ranked else _spread(task, constant, target), target)
             score.add(judged.gold, judged.predicted, judged.probabilities)
         values = score.compute()
         records += [
@@ -72,8 +74,10 @@ def _constant(train: Dataset, task: Task) -> Tensor:
     return mean.clamp(1e-6, 1 - 1e-6).logit() if several else mean
 
 
-def _spread(constant: Tensor, target: Tensor) -> Tensor:
+def _spread(task: Task, constant: Tensor, target: Tensor) -> Tensor | NextWords:
     """The constant at every item: (B, C) for rows, (B, W, C) for words."""
+    if isinstance(task.type, LanguageModelling):
+        return task.type.constant(constant, target)
     if target.is_floating_point():
         return constant.expand(len(target), -1)
     return constant.expand(*target.shape, -1)

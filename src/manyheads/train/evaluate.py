@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from manyheads.config.spec.training import TrainingSpec
-from manyheads.data.dataset import Dataset
+from manyheads.data.batching import in_turn
+from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
 from manyheads.metrics import Score, unfit
 from manyheads.model import Model
@@ -124,8 +125,7 @@ def _heads(model: Model, dataset: Dataset, remap: Mapping[str, str | None]) -> d
 def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: Engine, step: int) -> list[Record]:
     scores = {label: _score(model, task) for label, task in heads.items()}
     losses = torch.zeros(len(heads), 2, dtype=torch.float64)
-    for rows in by_length(np.asarray(dataset.lengths)[engine.rank :: engine.world]):
-        mine = rows * engine.world + engine.rank
+    for mine in _batches(dataset, engine):
         batch = dataset.batch(mine).to(engine.device)
         with engine.autocast():  # losses too: it computes them in full precision
             outputs = model.answer(batch, list(dict.fromkeys(heads.values())))
@@ -139,6 +139,23 @@ def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: 
             judged = model.tasks[task].type.judge(found, _on(dataset.gold(label, mine), engine))
             scores[label].add(judged.gold, judged.predicted, judged.probabilities)
     return _records(scores, engine.sum(losses.to(engine.device)).tolist(), dataset, engine, step)
+
+
+def _batches(dataset: Dataset, engine: Engine) -> Iterator[np.ndarray]:
+    """This process's rows: in batches of like length, or, where they are chunks of a text, as this goes on."""
+    if isinstance(dataset, TextDataset) and dataset.in_order:
+        require_alone(engine, dataset.name)
+        yield from in_turn(len(dataset), dataset.in_order)
+        return
+    for rows in by_length(np.asarray(dataset.lengths)[engine.rank :: engine.world]):
+        yield rows * engine.world + engine.rank
+
+
+def require_alone(engine: Engine, dataset: str) -> None:
+    """RecipeError where several processes, each of which has a part of the rows, would read a text from chunk to chunk."""
+    if engine.world > 1:
+        rule = f"data set {dataset!r} is one text (`stream`), which one process reads; there are {engine.world}"
+        raise RecipeError(Problem(rule, remedy="start one process, or take `stream` out: each row is then a text of its own"))
 
 
 def _records(

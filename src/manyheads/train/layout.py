@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from torch.nn import Parameter
 
-from manyheads.balance.backward import Layout
+from manyheads.balance.backward import Layout, Trunk
 from manyheads.balance.balancer import Balancer
 from manyheads.config.spec.balance import BalanceSpec
 from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Graph, Node
 from manyheads.model import Model
+from manyheads.nn.language import LanguageHead
 
 _LAYER = re.compile(r"^(.*?\.\d+)\.")  # up to the number of a layer: encoder.layer.3
 
@@ -21,6 +22,7 @@ def balancer_of(spec: BalanceSpec, model: Model, tasks: Iterable[str]) -> Balanc
     """The balance of these tasks of the model. RecipeError where a method cannot have them, or finds no trunk."""
     tasks = list(tasks)
     made = Balancer(spec, {t.name: t.weight for t in model.tasks.values()}, layout_of(model, tasks))
+    _require_untied(made, model, tasks)
     if made.usual.tapped and trunk_of(model.graph, tasks) is None:
         rule = "nothing stands on the paths of all tasks, so there is no trunk at whose output gradients could be compared"
         if spec.aggregation.type != "sum":
@@ -28,6 +30,17 @@ def balancer_of(spec: BalanceSpec, model: Model, tasks: Iterable[str]) -> Balanc
         remedy = "take another weighting, or an aggregation with `level: rows`"
         raise RecipeError(Problem(rule, "balance.weighting.type", spec.weighting.type, remedy=remedy))
     return made
+
+
+def _require_untied(made: Balancer, model: Model, tasks: Iterable[str]) -> None:
+    """RecipeError where a head also has weights of the trunk, whose gradient would have to go around the trunk's output."""
+    inside = trunk_modules(model.graph, tasks)
+    for task in tasks:
+        head = model.pool[model.tasks[task].steps[-1].module]
+        if isinstance(made.usual, Trunk) and inside and isinstance(head, LanguageHead) and head.tied:
+            rule = f"the output of task {task!r} is tied to the trunk's embedding, whose gradient is not all seen at its output"
+            remedy = "take `tied` out, or give the aggregation `level: rows`"
+            raise RecipeError(Problem(rule, f"tasks.{task}.tied", remedy=remedy))
 
 
 def layout_of(model: Model, tasks: Iterable[str]) -> Layout:

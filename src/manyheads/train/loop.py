@@ -24,6 +24,7 @@ from manyheads.failpoints import reach
 from manyheads.model import Model
 from manyheads.train.anchor import Anchor
 from manyheads.train.engine import Engine
+from manyheads.train.evaluate import require_alone
 from manyheads.train.freeze import Freezing
 from manyheads.train.state import Progress, State
 from manyheads.train.update import Update
@@ -68,6 +69,8 @@ def train(
         model, datasets, optimizer, spec, engine=engine, seed=seed, steps=steps, freezing=freezing, anchor=anchor
     )  # fmt: skip
     refuse(check_learning(stream.spec, spec))
+    for name in stream.ordered:
+        require_alone(engine, name)
     rounds, followed = _rounds(stream, state)
     try:
         freezing.apply(state.step)

@@ -10,6 +10,15 @@ from manyheads.config.spec.base import Strict
 from manyheads.config.spec.training import BatchSpec
 
 
+class StreamSpec(Strict):
+    """All rows of a split as one text, each with a mark at its end, which a language model reads chunk by chunk."""
+
+    rows: int = Field(default=32, ge=1, le=65_536)
+    """Parts of the training text that are read side by side; a batch has a chunk of each. Dev and test rows are one part."""
+    words: int = Field(default=35, ge=1, le=65_536)
+    """Words of a chunk. Recurrent modules carry their states into the next one, gradients end at its beginning."""
+
+
 class DataSpec(Strict):
     """Where rows come from and which of their columns are the input."""
 
@@ -32,6 +41,8 @@ class DataSpec(Strict):
     """Shares of `train` to set aside, e.g. `{dev: 0.1, test: 0.1}`, drawn by lot from `seed`, file names and row numbers."""
     limit: int | None = Field(default=None, ge=1)
     """Use at most this many training rows, chosen by lot as for `split`."""
+    stream: StreamSpec | None = None
+    """Rows are one text, for `language_modelling`; their order is kept. Default: each row is a text of its own."""
     batch: BatchSpec | None = None
     """How its rows become batches, instead of `training.batch`."""
     max_length: int | None = Field(default=None, ge=8)

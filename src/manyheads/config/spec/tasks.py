@@ -63,7 +63,10 @@ class TaskBase(Strict):
     lr: float | None = Field(default=None, gt=0, le=100)
     """Peak learning rate of what only this task trains and is not pretrained, such as its head; default: `head_lr`."""
     metric: str | None = None
-    """Score that chooses checkpoints; default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking)."""
+    """Score that chooses checkpoints.
+
+    Default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking), perplexity (language modelling).
+    """
     metrics: list[str] = Field(default_factory=list)
     """Further scores to report."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -231,9 +234,28 @@ class QuestionAnsweringTask(TaskBase):
     """Most pieces of an answer."""
 
 
+class LanguageModellingTask(TaskBase):
+    """The words of a text, each told from those before it; every text by itself, or all as one `stream`. Cross-entropy.
+
+    It has no label column. The path must give states that have not seen the word to be told: `embedding`, `characters`,
+    `feedforward` and `concat` see a word alone; `recurrent` with `bidirectional: false` and `transformer` with `causal: true`
+    also those before it; one bidirectional layer right over modules that see a word alone keeps both directions apart.
+    """
+
+    type: Literal["language_modelling"]
+    direction: Literal["forward", "backward", "both"] = "forward"
+    """Tell the next word, the one before, or both: each half of a bidirectional layer's states the one that it has not seen."""
+    tied: str | None = None
+    """An `embedding` of the path whose table is also that of the output, behind a linear map where widths differ."""
+    softmax: Literal["full", "adaptive"] = "full"
+    """`adaptive`: words parted by frequency, rare ones with fewer weights; faster with large vocabularies."""
+    cutoffs: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    """Of the adaptive softmax: numbers of words, commonest first, after which a cluster of rarer ones begins."""
+
+
 _BUILT_IN = (
     "binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "ranking", "matching",
-    "question_answering",
+    "question_answering", "language_modelling",
 )  # fmt: skip
 
 
@@ -255,6 +277,7 @@ TaskSpec: TypeAlias = Annotated[
     | Annotated[RankingTask, Tag("ranking")]
     | Annotated[MatchingTask, Tag("matching")]
     | Annotated[QuestionAnsweringTask, Tag("question_answering")]
+    | Annotated[LanguageModellingTask, Tag("language_modelling")]
     | Annotated[OwnTask, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
 ]
