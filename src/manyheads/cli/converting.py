@@ -46,7 +46,9 @@ def _plain(remarks: tuple[Remark, ...]) -> list[dict[str, str]]:
 def _tell(found: Conversion, target: Path | None) -> None:
     for remark in found.lost:
         note(f"not carried over: {remark.path}{f' = {remark.value}' if remark.value else ''}: {remark.why}")
-    note(f"{len(found.lost)} settings are not carried over, {len(found.idle)} have no meaning or effect here")
+    lost, idle = len(found.lost), len(found.idle)
+    told = f"{lost} setting{' is' if lost == 1 else 's are'} not carried over"
+    note(f"{told}, {idle} {'has' if idle == 1 else 'have'} no meaning or effect here")
     if target is not None:
         note(f"wrote {target}")
         note(f"look at the plan:  manyheads check {target}")

@@ -96,8 +96,8 @@ class _Recipe:
                 names[name] = plain
                 notes |= {f"tasks.{task}": kind for task in outcome.tasks}
         notes |= {f"modules.{name}": draft.kind for name, draft in pool.modules.items()}
-        self.root.ledger.refuse()
         if not outcomes:
+            self.root.ledger.refuse()
             remedy = "of classes that no task type here is for, write a task of your own (docs/tutorial.md)"
             raise RecipeError(
                 Problem("no task of this configuration can be carried over", self.task.place, self.kind, remedy=remedy)

@@ -135,7 +135,7 @@ def characters(path: Path, section: Section) -> None:
     before = path.steps[-1]
     name = path.add(section, "characters", draft, "CharacterEmbedding")
     path.words.append(name)
-    path.steps[-1] = {"module": name, "inputs": ["batch.tokens"]}
+    path.steps[-1] = {"module": name, "inputs": ["batch.text"]}
     both = path.pool.free(f"{path.prefix}words")
     path.pool.modules[both] = Draft("concat")
     path.steps.append({"module": both, "inputs": [before, name]})

@@ -50,10 +50,11 @@ class Section:
     node: Node | None
     path: KeyPath
     ledger: Ledger
+    around: str = ""  # place of the nearest section around an absent one
 
     @property
     def place(self) -> str:
-        return self.node.place if self.node is not None else dotted(self.path)
+        return self.node.place if self.node is not None else self.around
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -77,8 +78,12 @@ class Section:
         elif not isinstance(inner.value, dict):
             self.ledger.problems.append(Problem("a section is wanted, {…}", inner.place, inner.raw or None))
             self.ledger.used.add(path)
-            return Section(None, path, self.ledger)
-        return Section(inner if inner is not None and inner.value is not None else None, path, self.ledger)
+            inner = None
+        return Section(inner if inner is not None and inner.value is not None else None, path, self.ledger, self.place)
+
+    def emptied(self) -> Section:
+        """The same section as if it said nothing."""
+        return Section(None, self.path, self.ledger, self.place)
 
     def sections(self, key: str) -> list[Section]:
         """The sections of a list."""

@@ -207,13 +207,13 @@ def language(reader: Reader) -> Outcome:
     kind, rep = model.variant("representation", "BiLSTM")
     if kind != "BiLSTM":
         rep.give_up(f"{kind}: an LSTM takes its place")
-        rep = Section(None, rep.path, rep.ledger)
+        rep = rep.emptied()
     layers.recurrent(reader.path, rep, bidirectional=False)
     both = bool(reader.pool.modules[reader.path.steps[-1]].settings["bidirectional"])
     decoder = model.section("decoder")
     if both and decoder.has("hidden_dims"):
-        decoder.give_up("a layer over both directions would see the word that it is to tell", "hidden_dims")
-        decoder = Section(None, decoder.path, decoder.ledger)
+        decoder.give_up("a layer over both directions would see the word that it is to tell")
+        decoder = decoder.emptied()
     layers.decode(reader.path, decoder)
     settings: dict[str, Any] = {"type": "language_modelling", "direction": "both" if both else "forward"}
     if model.flag("tied_weights", False):
