@@ -89,12 +89,13 @@ def test_every_setting_that_is_lost_is_told(command: Command, place: Path) -> No
 
 def test_files_are_named_from_the_recipe(command: Command, place: Path) -> None:
     (place / "inner").mkdir()
-    embedding = {"pretrained_embeddings_path": "glove.txt"}
+    embedding = {"pretrained_embeddings_path": "glove.txt", "load_path": "words.safetensors"}
     put({"task": {"DocumentClassificationTask": document(embedding=embedding)}})
     assert command("convert", "pytext", "conf.json", "--to", "inner/recipe.yaml")[0] == 0
     text = Path("inner/recipe.yaml").read_text()
-    assert "train: ../reviews/train.tsv" in text
-    assert "vectors: ../glove.txt" in text
+    assert 'train: "../reviews/train.tsv"' in text
+    assert 'vectors: "../glove.txt"' in text
+    assert 'load: "../words.safetensors"' in text
 
 
 def test_a_recipe_that_is_there_is_kept(command: Command, place: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_value_that_no_recipe_holds_is_told_at_the_recipe(command: Command, pl
         (
             ("pytex", "conf.json"),
             2,
-            "configurations that are known are those of 'pytext'; found 'pytex'; did you mean 'pytext'?",
+            "known are those of 'pytext'; found 'pytex'; did you mean 'pytext'?",
         ),
         (("pytext", "no.json"), 3, "no.json: cannot be read"),
         (("pytext", "bad.json"), 2, "bad.json:1:2: not valid JSON"),

@@ -87,10 +87,10 @@ class _Recipe:
 
     def build(self) -> tuple[dict[str, Any], dict[str, str]]:
         """The recipe, and PyText's class of each of its tasks and modules."""
-        pool, notes, outcomes, names = Pool(), dict[str, str](), list[Outcome](), dict[str, str]()
+        pool, notes, outcomes, names = Pool(self.files), dict[str, str](), list[Outcome](), dict[str, str]()
         for name, kind, section in self._tasks():
             plain = slug(name or _plain_name(kind))
-            outcome = read_task(plain, kind, section, pool, self.files, f"{plain}_" if name else "")
+            outcome = read_task(plain, kind, section, pool, f"{plain}_" if name else "")
             if outcome is not None:
                 outcomes.append(outcome)
                 names[name] = plain

@@ -21,7 +21,6 @@ class Path:
 
     pool: Pool
     prefix: str
-    files: Files
     steps: list[Any] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     vector: bool = False
@@ -34,15 +33,15 @@ class Path:
 
     def fork(self) -> Path:
         """Another path with the same beginning."""
-        return Path(self.pool, self.prefix, self.files, [*self.steps], [*self.words], self.vector)
+        return Path(self.pool, self.prefix, [*self.steps], [*self.words], self.vector)
 
 
 def embed(path: Path, embedding: Section, tokens: Section) -> None:
     """Words by vectors: `WordEmbedding` over what `TokenTensorizer` reads."""
     draft = Draft("embedding")
     draft.put("width", embedding.whole("embed_dim", 100), embedding.place_of("embed_dim"))
-    _vectors(draft, embedding, path.files)
-    vocabulary = _vocabulary(tokens, path.files)
+    _vectors(draft, embedding, path.pool.files)
+    vocabulary = _vocabulary(tokens, path.pool.files)
     if vocabulary:
         draft.put("vocabulary", vocabulary, tokens.place_of("vocab") or tokens.place)
     if tokens.has("max_seq_len"):
@@ -101,14 +100,14 @@ def old_embed(path: Path, features: Section) -> None:
     words = features.section("word_feat")
     draft = Draft("embedding")
     draft.put("width", words.whole("embed_dim", 100), words.place_of("embed_dim"))
-    _vectors(draft, words, path.files)
+    _vectors(draft, words, path.pool.files)
     vocabulary: dict[str, Any] = {}
     if size := words.whole("vocab_size", 0):
         vocabulary["size"] = size
     if (least := words.whole("min_freq", 1)) > 1:
         vocabulary["min_count"] = least
     if file := words.text("vocab_file"):
-        vocabulary["file"] = path.files.name(file)
+        vocabulary["file"] = path.pool.files.name(file)
     if not words.flag("vocab_from_train_data", True):
         words.give_up(
             "words of the training rows are counted as well, of all tasks that share the module", "vocab_from_train_data"

@@ -8,6 +8,7 @@ from typing import Any
 
 from manyheads.errors import Problem
 from manyheads.pytext.section import Section
+from manyheads.pytext.source import Files
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -35,6 +36,7 @@ class Pool:
     The first task that names a key describes the module; a later one may repeat settings, not change them.
     """
 
+    files: Files
     modules: dict[str, Draft] = field(default_factory=dict)
     _shared: dict[tuple[str, str], str] = field(default_factory=dict)
     _where: dict[str, str] = field(default_factory=dict)
@@ -72,7 +74,7 @@ class Pool:
 
     def _load(self, section: Section, draft: Draft) -> None:
         if section.has("load_path") and section.text("load_path").endswith(".safetensors"):
-            draft.put("load", section.text("load_path"), section.place_of("load_path"))
+            draft.put("load", self.files.name(section.text("load_path")), section.place_of("load_path"))
         elif section.has("load_path"):
             section.give_up("`modules.<name>.load` takes artefacts and .safetensors; write the weights so", "load_path")
 

@@ -10,7 +10,7 @@ from manyheads.pytext import layers, losses
 from manyheads.pytext.layers import Path
 from manyheads.pytext.pool import Draft, Pool
 from manyheads.pytext.section import Section
-from manyheads.pytext.source import Data, Files, old_data, read_data, with_slots
+from manyheads.pytext.source import Data, old_data, read_data, with_slots
 
 _OTHER = {
     "QueryDocumentPairwiseRankingTask": "no task type learns from a better and a worse answer to a query",
@@ -54,13 +54,12 @@ class Reader:
     name: str
     section: Section
     pool: Pool
-    files: Files
     prefix: str
     old: bool
     path: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.path = Path(self.pool, self.prefix, self.files)
+        self.path = Path(self.pool, self.prefix)
 
     def model(self, default: str) -> tuple[str, Section]:
         """The class of the model and what is said of it."""
@@ -69,8 +68,8 @@ class Reader:
     def data(self, columns: list[str], rows: int = 128) -> Data:
         """Its files; `columns` are those of the form before version 16, where it names none."""
         if self.old:
-            return old_data(self.section.section("data_handler"), self.files, columns, rows)
-        return read_data(self.section.section("data"), self.files)
+            return old_data(self.section.section("data_handler"), self.pool.files, columns, rows)
+        return read_data(self.section.section("data"), self.pool.files)
 
     def embed(self, model: Section, key: str = "tokens", embedding: str = "embedding") -> Section:
         """The embedding of words, old or new; the section of what reads them."""
@@ -347,7 +346,7 @@ MULTITASK = ("NewDisjointMultitask", "DisjointMultitask")
 KNOWN = (*MULTITASK, *READERS, *_OTHER, *_OLD_NAMES)
 
 
-def read_task(name: str, kind: str, section: Section, pool: Pool, files: Files, prefix: str) -> Outcome | None:
+def read_task(name: str, kind: str, section: Section, pool: Pool, prefix: str) -> Outcome | None:
     """One task of the configuration, of class `kind`; None, with the reason noted, where no task type does what it does."""
     plain = _OLD_NAMES.get(kind, kind)
     if plain in _OTHER:
@@ -358,4 +357,4 @@ def read_task(name: str, kind: str, section: Section, pool: Pool, files: Files, 
         section.problem("no task of PyText that is known here is called this", "", kind, KNOWN)
         return None
     old = section.has("data_handler") or section.has("features")
-    return READERS[plain](Reader(name, section, pool, files, prefix, old))
+    return READERS[plain](Reader(name, section, pool, prefix, old))

@@ -66,7 +66,7 @@ def test_a_header_and_the_default_columns(read: Read) -> None:
     ],
 )
 def test_bad_rows(read: Read, line: str, rule: str) -> None:
-    with pytest.raises(DataError, match="a.tsv:2") as caught:
+    with pytest.raises(DataError, match=r"a\.tsv:2") as caught:
         read("a\t\tfine", line)
     assert rule in str(caught.value)
     found = read("a\t\tfine", line, bad_rows="skip")
