@@ -17,7 +17,7 @@ from manyheads.metrics import SELECTIONS
 from manyheads.predict import Predictor
 
 Command = Callable[..., tuple[int, str, str]]
-NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune", "pairs"]
+NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune", "pairs", "pytext-sst2"]
 PLUGIN = ("--plugin", "mean_of_three.py")
 WORDS = ("the film at rome good", "a song by anna bad", "the dog in oslo fine", "the cat poor")
 COLUMNS = {
