@@ -10,7 +10,6 @@ from tests.pytext.conftest import Convert, document, tsv
 
 from manyheads.config.load import load_recipe, recipe_from
 from manyheads.pytext import Conversion
-from manyheads.task.base import TASKS
 
 TRAINING: dict[str, Any] = {
     "epochs": 10,
@@ -19,9 +18,6 @@ TRAINING: dict[str, Any] = {
     "clip": None,
     "batch": {"rows": 16},
 }
-needs_language_models = pytest.mark.skipif(
-    "language_modelling" not in TASKS, reason="the task type language_modelling is not there yet"
-)
 
 
 def files(name: str, *columns: str) -> dict[str, Any]:
@@ -444,7 +440,6 @@ def test_text_that_runs_on_is_a_stream(convert_json: Convert) -> None:
     assert made["data"]["stream"] == {"rows": 20, "words": 70}
 
 
-@needs_language_models
 @pytest.mark.parametrize("of", ["tutorial", "alone"])
 def test_recipes_with_a_language_model_load(convert_json: Convert, of: str) -> None:
     loads(convert_json(tutorial() if of == "tutorial" else {"task": {"LMTask": {"data": tsv("lm", "text")}}}))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.pytext.conftest import Convert
-from tests.pytext.test_convert import loads, needs_language_models
+from tests.pytext.test_convert import loads
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytext.md"
 BLOCKS = re.findall(r"^```json\n(.*?)^```$.*?^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -30,6 +30,5 @@ def test_the_first_one_loads(convert_json: Convert) -> None:
     assert found.lost == ()
 
 
-@needs_language_models
 def test_the_second_one_loads(convert_json: Convert) -> None:
     loads(convert_json(json.loads(BLOCKS[1][0])))
