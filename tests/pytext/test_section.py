@@ -15,7 +15,7 @@ from tests.pytext.conftest import Convert, document, tsv
 from tests.pytext.test_convert import both, tutorial
 
 from manyheads.errors import DataError, RecipeError
-from manyheads.pytext import convert
+from manyheads.pytext import Conversion, convert
 
 
 def configurations() -> list[dict[str, Any]]:
@@ -43,6 +43,14 @@ PLACES = [(i, path) for i, values in enumerate(configurations()) for path in sec
 SCALARS = st.one_of(st.integers(-5, 5), st.booleans(), st.text("ab", max_size=3), st.floats(0, 1), st.lists(st.integers(0, 3)))
 
 
+def converted(values: Any) -> Conversion:
+    """As `convert_json`, for properties, which have no fixtures."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "conf.json"
+        file.write_text(json.dumps(values))
+        return convert(file)
+
+
 @given(place=st.sampled_from(PLACES), name=st.from_regex(r"zz_[a-z_]{0,8}", fullmatch=True), value=SCALARS)
 def test_an_unknown_key_is_listed_wherever_it_stands(place: tuple[int, tuple[str, ...]], name: str, value: Any) -> None:
     number, path = place
@@ -51,10 +59,7 @@ def test_an_unknown_key_is_listed_wherever_it_stands(place: tuple[int, tuple[str
     for part in path:
         inside = inside[part]
     inside[name] = value
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "conf.json"
-        file.write_text(json.dumps(values))
-        listed = {remark.path for remark in convert(file).lost}
+    listed = {remark.path for remark in converted(values).lost}
     assert ".".join((*path, name)) in listed
 
 
@@ -100,6 +105,20 @@ def test_what_has_no_meaning_here_is_listed_apart(convert_json: Convert) -> None
         "debug_pth": "no key that is known here",
     }
     assert "#   use_fp16 = true: there is bf16, not fp16: `training.precision: bf16`\n" in found.text
+
+
+@given(place=st.sampled_from(PLACES), name=st.sampled_from(["delimiter", "output_path", "use_fp16", "bias"]))
+def test_familiar_keys_in_an_unknown_section_are_unknown(place: tuple[int, tuple[str, ...]], name: str) -> None:
+    number, path = place
+    values = copy.deepcopy(configurations()[number])
+    inside = values
+    for part in path:
+        inside = inside[part]
+    inside["zz"] = {name: False, "Aa": {name: ""}}
+    if path and path[-1] == "tasks":
+        return  # a task is wanted there, which is an error
+    listed = {remark.path for remark in converted(values).lost}
+    assert {".".join((*path, "zz", name)), ".".join((*path, "zz", "Aa", name))} <= listed
 
 
 def test_a_key_with_a_slip_shows_the_nearest(convert_json: Convert) -> None:
@@ -159,3 +178,9 @@ def test_tabs_and_a_byte_order_mark(place: Path) -> None:
     text = json.dumps({"task": {"DocumentClassificationTask": document()}}, indent="\t")
     Path("conf.json").write_text(f"\ufeff{text}")
     assert convert(Path("conf.json")).lost == ()
+
+
+def test_a_version_after_the_last_known_one_is_told(convert_json: Convert) -> None:
+    found = convert_json({"version": 30, "task": {"DocumentClassificationTask": document()}, "random_seed": None})
+    assert [(remark.path, remark.value) for remark in found.lost] == [("version", "30")]
+    assert found.recipe["seed"] == 0

@@ -6,7 +6,9 @@
     layers    embeddings, representations, decoders: modules and steps of a path
     source    files, columns and batches of a task
     losses    output layers: the kind of a task and its loss
-    task      one task of a configuration: one task of the recipe, or two
+    reader    a task while it is read, and what it becomes
+    encoder_tasks, word_tasks  tasks over a pretrained encoder, tasks over words
+    task      classes of tasks, and what reads each
     training  trainer, optimizer, scheduler, samplers
     convert   a whole configuration to the text of a recipe
 

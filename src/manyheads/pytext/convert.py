@@ -11,10 +11,11 @@ from typing import Any
 from manyheads.config.dump import flow, key_text
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.pytext.pool import Pool, slug
+from manyheads.pytext.reader import Outcome
 from manyheads.pytext.remarks import judge
 from manyheads.pytext.section import Ledger, Remark, Section, read_json
 from manyheads.pytext.source import Files
-from manyheads.pytext.task import KNOWN, MULTITASK, Outcome, read_task
+from manyheads.pytext.task import KNOWN, MULTITASK, read_task
 from manyheads.pytext.training import mixture, seed, training
 
 _NEWEST = 24  # version of configurations whose keys are known here

@@ -280,35 +280,3 @@ def joint(path: Path, kind: str, section: Section) -> tuple[Path, Path]:
     doc, word = path.fork(), path
     pool_by(doc, "max")
     return doc, word
-
-
-def encoder(path: Path, kind: str, section: Section, tokens: Section, pooled: bool = True) -> float:
-    """A pretrained encoder and, `pooled`, the first piece's vector, as BERT models have it; the dropout of the head."""
-    draft = Draft("pretrained")
-    draft.put("name", _known(kind, section), section.place)
-    draft.put("max_length", tokens.whole("max_seq_len", 128), tokens.place_of("max_seq_len"))
-    tokens.list_of("columns", str, [])
-    path.add(section, "encoder", draft, kind)
-    pooling = section.text("pooling", "cls_token")
-    how = {"cls_token": "cls", "avg_concat_last_4_layers": "mean", "avg_last_layer": "mean", "avg_second_to_last_layer": "mean"}
-    if pooling not in ("cls_token", "avg_last_layer"):
-        section.give_up("vectors are of the last layer; a `layer` or `scalar_mix` step takes others", "pooling")
-    if pooled:
-        pool_by(path, how.get(pooling, "cls"))
-    if section.has("embedding_dim"):
-        section.whole("embedding_dim", 768)
-    return section.number("output_dropout", 0.4)
-
-
-def _known(kind: str, section: Section) -> str:
-    """The hub's name of the weights, or the folder that is named."""
-    if "roberta" in kind.lower():
-        given = section.text("model_path")
-        return "FacebookAI/roberta-base" if not given or given.startswith("manifold:") else given
-    given = section.text("bert_cpt_dir") or section.text("electra_cpt_dir")
-    if "electra" in kind.lower():
-        return "google/electra-base-discriminator" if not given or given.startswith("/mnt/vol/") else given
-    if not given or given.startswith("manifold:"):
-        last = given.rstrip("/").rsplit("/", 1)[-1] or "bert-base-uncased"
-        return f"google-bert/{last}"
-    return given

@@ -155,6 +155,17 @@ _LOST = {  # keys that say something which nothing says here
     "use_elastic": "processes are started by `accelerate launch`",
     "fp16_args": "there is bf16, not fp16: `training.precision: bf16`",
 }
+_SECTIONS = {
+    "export",
+    "export_list",
+    "fp16_args",
+    "exporter",
+    "metric_reporter",
+    "trainer",
+    "dense",
+    "sparsifier",
+    "featurizer",
+}
 
 
 def judge(root: Node, ledger: Ledger) -> tuple[list[Remark], list[Remark]]:
@@ -167,6 +178,8 @@ def judge(root: Node, ledger: Ledger) -> tuple[list[Remark], list[Remark]]:
         why = _reason(path, ledger.given_up)
         rest = _reason(path, ledger.idle)
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        if why is None and not _familiar(path, ledger):
+            why = _unknown(path, ledger)
         if why is not None:
             lost.append(Remark(told.path, told.value, why))
         elif rest is not None or name in _IDLE:
@@ -180,6 +193,15 @@ def judge(root: Node, ledger: Ledger) -> tuple[list[Remark], list[Remark]]:
 
 def _reason(path: KeyPath, reasons: dict[KeyPath, str]) -> str | None:
     return next((reasons[path[:n]] for n in range(len(path), -1, -1) if path[:n] in reasons), None)
+
+
+def _familiar(path: KeyPath, ledger: Ledger) -> bool:
+    """Whether all sections around a value are known: asked for, a class of their kind, or never asked for but told here."""
+    for n, part in enumerate(path[:-1]):
+        asked = part in ledger.asked.get(path[:n], ())
+        if not (asked or isinstance(part, int) or part in _SECTIONS or part[:1].isupper()):
+            return False
+    return True
 
 
 def _unknown(path: KeyPath, ledger: Ledger) -> str:
