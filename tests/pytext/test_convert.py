@@ -283,6 +283,27 @@ def test_bytes_of_words_stand_beside_words(convert_json: Convert) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"embedding": {"CharacterEmbedding": {}}}, ("embedding", "CharacterEmbedding", "WordEmbedding")),
+        ({"inputs": {"labels": {"OddTensorizer": {}}}}, ("inputs.labels", "OddTensorizer", "LabelTensorizer")),
+    ],
+)
+def test_a_class_that_is_not_known_is_told_with_what_it_is_read_as(convert_json: Convert, section: Any, told: Any) -> None:
+    found = loads(convert_json({"task": {"DocumentClassificationTask": document(**section)}}))
+    [remark] = found.lost
+    where, name, read_as = told
+    assert (remark.path, remark.value) == (f"task.DocumentClassificationTask.model.DocModel.{where}", name)
+    assert remark.why == f"no class that is known here; it is read as {read_as}"
+
+
+def test_a_model_that_is_not_known_is_told(convert_json: Convert) -> None:
+    task = {"data": tsv("r", "label", "text"), "model": {"TwoTowerClassificationModel": {}}}
+    [remark] = loads(convert_json({"task": {"DocumentClassificationTask": task}})).lost
+    assert remark.value == "TwoTowerClassificationModel"
+
+
 # several tasks ------------------------------------------------------------------------------------------------------
 
 

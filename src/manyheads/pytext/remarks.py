@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from manyheads.config.node import KeyPath, Node, dotted
 from manyheads.errors import nearest, shown
@@ -155,6 +155,24 @@ _LOST = {  # keys that say something which nothing says here
     "use_elastic": "processes are started by `accelerate launch`",
     "fp16_args": "there is bf16, not fp16: `training.precision: bf16`",
 }
+_NAMES = """
+NewBertModel RoBERTa NewBertRegressionModel RoBERTaRegression ByteTokensDocumentModel BertSquadQAModel BertPairwiseModel
+DrQAModel DocModel DocRegressionModel LMLSTM SeqNNModel PairwiseModel IntentSlotModel WordTaggingModel
+BiLSTMDocAttention DocNNRepresentation PureDocAttention BiLSTMSlotAttention BiLSTM PassThroughRepresentation
+BiLSTMDocSlotAttention SelfAttention MaxPool MeanPool MLPDecoder HuggingFaceBertSentenceEncoder
+HuggingFaceElectraSentenceEncoder RoBERTaEncoder RoBERTaEncoderJit LabelTensorizer LabelListTensorizer
+LabelListRankTensorizer NumericLabelTensorizer SlotLabelTensorizer TokenTensorizer SeqTokenTensorizer BERTTensorizer
+RoBERTaTensorizer SquadForBERTTensorizer SquadForRoBERTaTensorizer ClassificationOutputLayer
+BinaryClassificationOutputLayer MulticlassOutputLayer MultiLabelOutputLayer WordTaggingOutputLayer CRFOutputLayer
+RegressionOutputLayer LMOutputLayer CrossEntropyLoss NLLLoss BinaryCrossEntropyLoss BinaryCrossEntropyWithLogitsLoss
+MultiLabelSoftMarginLoss FocalLoss BinaryFocalLoss LabelSmoothedCrossEntropyLoss MSELoss TSVDataSource SquadDataSource
+CoNLLUPOSDataSource Batcher PoolingBatcher TaskTrainer Trainer DocClassificationDataHandler JointModelDataHandler
+LanguageModelDataHandler BPTTLanguageModelDataHandler SeqModelDataHandler PairClassificationDataHandler
+DisjointMultitaskDataHandler Adam AdamW SGD Adagrad RAdam NAG StochasticWeightAveraging StepLR ExponentialLR
+CosineAnnealingLR WarmupScheduler PolynomialDecayScheduler ReduceLROnPlateau CyclicLR LmFineTuning SchedulerWithWarmup
+RoundRobinBatchSampler RandomizedBatchSampler AlternatingRandomizedBatchSampler NaturalBatchSampler
+"""
+_CLASSES = frozenset(_NAMES.split())  # what is read as what it is, beside the classes that PyText takes where none is named
 _SECTIONS = {
     "export",
     "export_list",
@@ -170,7 +188,7 @@ _SECTIONS = {
 
 def judge(root: Node, ledger: Ledger) -> tuple[list[Remark], list[Remark]]:
     """All that was not read: what is not carried over, and what is at its default or has no meaning here."""
-    lost, idle = list(ledger.further), list[Remark]()
+    lost, idle = [*dict.fromkeys(ledger.further), *_strangers(ledger)], list[Remark]()
     for path, node in leaves(root):
         if path in ledger.used and _reason(path, ledger.given_up) is None:
             continue
@@ -189,6 +207,15 @@ def judge(root: Node, ledger: Ledger) -> tuple[list[Remark], list[Remark]]:
         else:
             lost.append(Remark(told.path, told.value, _LOST.get(name) or _unknown(path, ledger)))
     return lost, idle
+
+
+def _strangers(ledger: Ledger) -> Iterator[Remark]:
+    """Classes that are read as if they were the ones that PyText takes where none is named."""
+    for path, default in ledger.classes.items():
+        name = str(path[-1])
+        told = _reason(path, ledger.given_up) is not None or any(r.value == name for r in ledger.further)
+        if default and not (name == default or name in _CLASSES or name.endswith("MetricReporter") or told):
+            yield Remark(dotted(path[:-1]), name, f"no class that is known here; it is read as {default}")
 
 
 def _reason(path: KeyPath, reasons: dict[KeyPath, str]) -> str | None:

@@ -32,6 +32,7 @@ class Ledger:
 
     used: set[KeyPath] = field(default_factory=set)
     asked: dict[KeyPath, set[str]] = field(default_factory=dict)
+    classes: dict[KeyPath, str] = field(default_factory=dict)  # where one is named, and what is meant where none is
     given_up: dict[KeyPath, str] = field(default_factory=dict)  # whole sections, or single keys
     idle: dict[KeyPath, str] = field(default_factory=dict)
     further: list[Remark] = field(default_factory=list)
@@ -102,6 +103,7 @@ class Section:
         inner = self.node.value if self.node is not None and isinstance(self.node.value, dict) else {}
         for name, part in inner.items():
             if name[:1].isupper() and (part.value is None or isinstance(part.value, dict)):
+                self.ledger.classes[(*self.path, name)] = default
                 return name, self.section(name)
         return default, self
 

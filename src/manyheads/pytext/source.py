@@ -71,7 +71,7 @@ def read_data(data: Section, files: Files) -> Data:
 
 def old_data(handler: Section, files: Files, columns: list[str], rows: int = 128) -> Data:
     """The data of the form before version 16: a `data_handler`. `columns` are those of its class."""
-    kind, inner = handler.named("")
+    kind, inner = handler.named("DataHandler")
     settings: dict[str, Any] = {"format": "tsv"}
     for split, key in _OLD.items():
         settings[split] = files.name(inner.text(key, f"{'eval' if split == 'dev' else split}.tsv"))

@@ -24,7 +24,9 @@ _SHORTEST = "`mixture.epoch` is the batches of all data sets; PyText's epoch end
 
 def trainer_of(task: Section) -> Section:
     """The section that trains: that of the task, or the real one inside Hogwild's or an ensemble's."""
-    _, inner = task.variant("trainer", "TaskTrainer")
+    kind, inner = task.variant("trainer", "TaskTrainer")
+    if kind == "HogwildTrainer":
+        inner.remark("", kind, "there is no Hogwild training; processes are started by `accelerate launch`")
     return inner.section("real_trainer") if inner.has("real_trainer") else inner
 
 
