@@ -243,11 +243,11 @@ def test_a_pair_is_read_as_one_input(convert_json: Convert) -> None:
 
 def test_answers_in_a_text(convert_json: Convert) -> None:
     encoder = {"HuggingFaceBertSentenceEncoder": {"bert_cpt_dir": "weights/bert"}}
-    source = {"SquadDataSource": {"train_filename": "train.json", "eval_filename": "dev.json", "test_filename": "dev.json"}}
+    source = {"SquadDataSource": {"train_filename": "train.json", "eval_filename": "dev.json", "test_filename": None}}
     model = {"encoder": encoder, "output_layer": {"ignore_impossible": False, "max_answer_len": 20}}
     found = loads(convert_json({"task": {"SquadQATask": {"data": {"source": source}, "model": {"BertSquadQAModel": model}}}}))
     made = found.recipe["tasks"]["squad_qa"]
-    assert made["data"] == {"format": "squad", "train": "train.json", "dev": "dev.json", "test": "dev.json"}
+    assert made["data"] == {"format": "squad", "train": "train.json", "dev": "dev.json"}
     assert (made["path"], made["longest"], made["no_answer"]) == (["encoder"], 20, True)
 
 

@@ -53,6 +53,17 @@ def test_settings_that_differ_are_an_error_with_both_places(
     assert int(there[0]) < int(here[1])
 
 
+def test_each_task_keeps_its_own_limit_of_what_is_read(convert_json: Convert) -> None:
+    shared = {"embedding": {"shared_module_key": "E"}}
+    first, second = ({**shared, "inputs": {"tokens": {"max_seq_len": n}}} for n in (40, 60))
+    found = convert_json(pair(first, second))
+    assert found.recipe["modules"]["E"]["max_length"] == 60
+    assert [task["data"].get("max_length") for task in found.recipe["tasks"].values()] == [40, None]
+    found = convert_json(pair(first, shared))
+    assert "max_length" not in found.recipe["modules"]["E"]
+    assert [task["data"].get("max_length") for task in found.recipe["tasks"].values()] == [40, None]
+
+
 def test_one_key_for_two_classes_is_two_modules(convert_json: Convert) -> None:
     rep = {"BiLSTMDocAttention": {"lstm": {"shared_module_key": "K"}}}
     found = convert_json(pair({"representation": rep, "embedding": {"shared_module_key": "K"}}, {}))

@@ -138,6 +138,7 @@ class _Recipe:
         weights = self.task.table("task_weights", [*names]) if self.kind in MULTITASK else {}
         for (name, _), outcome in zip(names.items(), outcomes, strict=True):
             _weigh(outcome, weights.get(name, 1.0))
+            _shorten(outcome, pool)
         if mixed := mixture(self.task, names, len(outcomes)):
             recipe["mixture"] = mixed
         if selected := self._selected(names, outcomes):
@@ -151,8 +152,7 @@ class _Recipe:
         (common, _), *_ = Counter(sizes).most_common(1)
         for outcome, size in zip(outcomes, sizes, strict=True):
             if size != common:
-                said = outcome.data.settings if outcome.shared else next(iter(outcome.tasks.values()))["data"]
-                said["batch"] = _batch(*size)
+                outcome.said()["batch"] = _batch(*size)
         return _batch(*common)
 
     def _selected(self, names: dict[str, str], outcomes: Sequence[Outcome]) -> str | list[str]:
@@ -180,6 +180,12 @@ def _weigh(outcome: Outcome, weight: float) -> None:
         whole = task.get("weight", 1.0) * weight
         if whole != 1:
             task["weight"] = whole
+
+
+def _shorten(outcome: Outcome, pool: Pool) -> None:
+    """A limit of the task's own where the module that reads has a greater one, for another task."""
+    if outcome.longest and pool.modules[outcome.reads].settings.get("max_length") != outcome.longest:
+        outcome.said()["max_length"] = outcome.longest
 
 
 def _plain_name(kind: str) -> str:

@@ -10,12 +10,20 @@ from manyheads.pytext.pool import Draft
 from manyheads.pytext.reader import Outcome, Reader
 from manyheads.pytext.section import Section
 
+_WEIGHTS = {  # the key that names them, and what PyText has at its makers' where it is not said
+    "roberta": ("model_path", "FacebookAI/roberta-base"),
+    "electra": ("electra_cpt_dir", "google/electra-base-discriminator"),
+    "bert": ("bert_cpt_dir", "google-bert/bert-base-uncased"),
+}
+_INNER = ("manifold:", "/mnt/vol/")  # places that only its makers have
+
 
 def encoder(path: Path, kind: str, section: Section, tokens: Section, pooled: bool = True) -> float:
     """A pretrained encoder and, `pooled`, the first piece's vector, as BERT models have it; the dropout of the head."""
     draft = Draft("pretrained")
-    draft.put("name", _known(kind, section), section.place)
-    draft.put("max_length", tokens.whole("max_seq_len", 128), tokens.place_of("max_seq_len"))
+    draft.put("name", *_known(kind, section))
+    path.longest = tokens.whole("max_seq_len", 128)
+    draft.put("max_length", path.longest, tokens.place_of("max_seq_len"))
     tokens.list_of("columns", str, [])
     path.add(section, "encoder", draft, kind)
     pooling = section.text("pooling", "cls_token")
@@ -29,18 +37,14 @@ def encoder(path: Path, kind: str, section: Section, tokens: Section, pooled: bo
     return section.number("output_dropout", 0.4)
 
 
-def _known(kind: str, section: Section) -> str:
-    """The hub's name of the weights, or the folder that is named."""
-    if "roberta" in kind.lower():
-        given = section.text("model_path")
-        return "FacebookAI/roberta-base" if not given or given.startswith("manifold:") else given
-    given = section.text("bert_cpt_dir") or section.text("electra_cpt_dir")
-    if "electra" in kind.lower():
-        return "google/electra-base-discriminator" if not given or given.startswith("/mnt/vol/") else given
-    if not given or given.startswith("manifold:"):
-        last = given.rstrip("/").rsplit("/", 1)[-1] or "bert-base-uncased"
-        return f"google-bert/{last}"
-    return given
+def _known(kind: str, section: Section) -> tuple[str, str]:
+    """The hub's name of the weights, or the folder that is named; and the place of the key."""
+    key, usual = next((v for name, v in _WEIGHTS.items() if name in kind.lower()), _WEIGHTS["bert"])
+    given = section.text(key)
+    if not given or given.startswith(_INNER):
+        last = given.rstrip("/").rsplit("/", 1)[-1]
+        return (f"google-bert/{last}" if last.startswith("bert-") else usual), section.place_of(key)
+    return given, section.place_of(key)
 
 
 def encoded(reader: Reader, model: Section, columns: list[str]) -> Outcome:
@@ -93,10 +97,11 @@ def squad(reader: Reader) -> Outcome:
     data = reader.data([])
     inputs = model.section("inputs")
     inside = inputs.section("squad_input").named("SquadForBERTTensorizer")[1]
+    dropout = 0.0
     if kind == "DrQAModel":
         _no_drqa(reader, model)
     else:
-        encoder(reader.path, *model.variant("encoder", "HuggingFaceBertSentenceEncoder"), inside, pooled=False)
+        dropout = encoder(reader.path, *model.variant("encoder", "HuggingFaceBertSentenceEncoder"), inside, pooled=False)
     settings: dict[str, Any] = {"type": "question_answering"}
     output = model.section("output_layer")
     if output.has("max_answer_len"):
@@ -104,7 +109,7 @@ def squad(reader: Reader) -> Outcome:
     if not output.flag("ignore_impossible", True):
         settings["no_answer"] = True
     reader.section.section("metric_reporter")
-    return reader.finish(settings, data, {})
+    return reader.finish(settings, data, {}, dropout)
 
 
 def _no_drqa(reader: Reader, model: Section) -> None:

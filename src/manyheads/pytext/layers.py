@@ -24,6 +24,7 @@ class Path:
     steps: list[Any] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     vector: bool = False
+    longest: int = 0  # most words or pieces of an input, where the task says it
 
     def add(self, section: Section, wanted: str, draft: Draft, kind: str) -> str:
         """One more step, through the module that the section describes."""
@@ -45,7 +46,8 @@ def embed(path: Path, embedding: Section, tokens: Section) -> None:
     if vocabulary:
         draft.put("vocabulary", vocabulary, tokens.place_of("vocab") or tokens.place)
     if tokens.has("max_seq_len"):
-        draft.put("max_length", tokens.whole("max_seq_len", 512), tokens.place_of("max_seq_len"))
+        path.longest = tokens.whole("max_seq_len", 512)
+        draft.put("max_length", path.longest, tokens.place_of("max_seq_len"))
     path.words.append(path.add(embedding, "embedding", draft, "WordEmbedding"))
     _after_embedding(path, embedding)
 

@@ -80,7 +80,12 @@ class Pool:
 
     def _compare(self, section: Section, name: str, draft: Draft) -> None:
         known = self.modules[name]
+        longest = [d.settings.pop("max_length", 0) for d in (known, draft)]  # what reads is a task's own in PyText
+        if all(longest):
+            known.settings["max_length"] = max(longest)
         for setting, place in draft.said.items():
+            if setting == "max_length":
+                continue
             old, new = known.settings.get(setting, False if setting == "freeze" else None), draft.settings[setting]
             if old != new:
                 before = known.said.get(setting) or self._where[name]

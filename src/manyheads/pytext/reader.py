@@ -19,6 +19,19 @@ class Outcome:
     tasks: dict[str, dict[str, Any]]
     data: Data
     shared: str = ""
+    longest: int = 0
+    reads: str = ""
+
+    def read_by(self, path: Path) -> Outcome:
+        """The same, with what the module that reads is called, and how long an input may be."""
+        first = path.steps[0] if path.steps else ""
+        self.longest, self.reads = path.longest, first if isinstance(first, str) else ""
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """The section that describes its data."""
+        own: dict[str, Any] = next(iter(self.tasks.values()))["data"]
+        return self.data.settings if self.shared else own
 
 
 @dataclass
@@ -64,7 +77,7 @@ class Reader:
         said = {**data.settings, **{key: data.column(name) for key, name in columns.items()}}
         kind = settings.pop("type")
         task = {"type": kind, "path": self.path.steps, "data": said, "dropout": dropout, **settings}
-        return Outcome({self.name: task}, data)
+        return Outcome({self.name: task}, data).read_by(self.path)
 
     def label_settings(self, model: Section) -> dict[str, Any]:
         """Type, loss and score of a task with a label a row."""

@@ -120,8 +120,9 @@ class Section:
         return self._scalar(key, default, float)
 
     def text(self, key: str, default: str = "") -> str:
-        """A text."""
-        return self._scalar(key, default, str)
+        """A text; empty where null takes a default away."""
+        found = self._child(key)
+        return self._scalar(key, default if found is None or found.value is not None else "", str)
 
     def list_of(self, key: str, kind: type[T], default: list[T]) -> list[T]:
         """A list of numbers or texts."""

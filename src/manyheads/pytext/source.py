@@ -74,7 +74,8 @@ def old_data(handler: Section, files: Files, columns: list[str], rows: int = 128
     kind, inner = handler.named("DataHandler")
     settings: dict[str, Any] = {"format": "tsv"}
     for split, key in _OLD.items():
-        settings[split] = files.name(inner.text(key, f"{'eval' if split == 'dev' else split}.tsv"))
+        if name := inner.text(key, f"{'eval' if split == 'dev' else split}.tsv"):
+            settings[split] = files.name(name)
     settings["columns"] = inner.list_of("columns_to_read", str, columns) or columns
     mapping = inner.section("column_mapping")
     names = {mapping.text(key): key for key in mapping.keys}

@@ -94,7 +94,7 @@ def _two(reader: Reader, data: Data, *parts: tuple[dict[str, Any], Path, str]) -
             said["weight"] = column
         kind = settings.pop("type", "tagging")
         tasks[f"{reader.prefix}{name}"] = {"type": kind, "path": path.steps, "data": said, **settings}
-    return Outcome(tasks, data, reader.name)
+    return Outcome(tasks, data, reader.name).read_by(reader.path)
 
 
 def language(reader: Reader) -> Outcome:
