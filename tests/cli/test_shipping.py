@@ -18,7 +18,7 @@ from manyheads.predict import Predictor
 pytestmark = pytest.mark.usefixtures("forget")  # recipes bring plug-ins
 
 Command = Callable[..., tuple[int, str, str]]
-NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune", "pairs"]
+NAMES = ["deeppavlov-example", "glue", "mt-dnn", "mt-dnn-finetune", "pairs", "pytext-multitask", "pytext-sst2"]
 PLUGIN = ("--plugin", "mean_of_three.py")
 WORDS = ("the film at rome good", "a song by anna bad", "the dog in oslo fine", "the cat poor")
 COLUMNS = {
@@ -224,6 +224,23 @@ def test_the_pairwise_study_in_small(command: Command, glue: Path, tiny: Path, t
     artefact = Predictor.load("runs/pairs/artefact").model
     assert {task.steps[0].module for task in artefact.tasks.values()} == {"encoder"}
     assert len({task.steps[-1].module for task in artefact.tasks.values()}) == len(artefact.tasks)
+
+
+@pytest.mark.parametrize("name", ["pytext-sst2", "pytext-multitask"])
+def test_the_recipes_of_pytexts_tutorials_train(command: Command, glue: Path, name: str) -> None:
+    (glue.parent / "wikitext-2").mkdir()
+    for split in ("train", "valid", "test"):
+        (glue.parent / "wikitext-2" / f"wiki.{split}.tokens").write_text("\n".join((*WORDS, "")))
+    command("recipes", name, "--to", "x.yaml")
+    small = ["training.steps=6", "training.device=cpu", "modules.embedding.vectors=null", "modules.embedding.width=8"]
+    further = ["mixture.epoch=3", "tasks.lm.cutoffs=[4]"] if name == "pytext-multitask" else []
+    code, _, err = command("train", "x.yaml", *small, *further)
+    assert code == 0, err
+    model = Predictor.load(f"runs/{name}/artefact").model
+    assert [[step.module for step in model.tasks[task].steps] for task in model.tasks] == [
+        ["embedding", "lstm", "pool", "sst2_head"],
+        *([["embedding", "lstm", "lm_head"]] if further else []),
+    ]
 
 
 def test_what_cannot_be_uploaded(command: Command, trained: Path) -> None:

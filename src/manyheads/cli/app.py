@@ -71,6 +71,20 @@ def init(
 
 
 @app.command()
+def convert(
+    kind: Annotated[str, typer.Argument(help="Whose configuration it is: pytext.", metavar="KIND", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The configuration, a JSON file.", show_default=False)],
+    to: Annotated[Path | None, typer.Option("--to", help="Where to write the recipe; default: standard output.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented recipe from another system's configuration, and list what it cannot say."""
+    from manyheads.cli.converting import convert as command
+
+    command(kind, file, to, force, as_json)
+
+
+@app.command()
 def check(recipe: RecipePath, overrides: Overrides = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Show what training would do: rows, labels, lengths, updates of each task, memory, time. Writes nothing."""
     from manyheads.cli.planning import check as command

@@ -49,23 +49,23 @@ def _block(value: dict[str, Any], indent: str) -> Iterator[str]:
     """A mapping, one key a line; lists and empty mappings in flow style."""
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
-            yield f"{indent}{_text(key)}:"
+            yield f"{indent}{key_text(key)}:"
             yield from _block(inner, indent + "  ")
         else:
-            yield f"{indent}{_text(key)}: {_flow(inner)}"
+            yield f"{indent}{key_text(key)}: {flow(inner)}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key_text(key)}: {flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
-        return _text(value)
+        return key_text(value)
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
 
 
-def _text(text: str) -> str:
+def key_text(text: str) -> str:
     """`text` as it is where no reader of YAML can mistake it, else in double quotes."""
     if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
         return text

@@ -20,6 +20,7 @@ from manyheads.data.readers import (  # noqa: F401  # each registers its formats
     glue,
     hub,
     jsonl,
+    offsets,
     parquet,
     slots,
     squad,
@@ -64,6 +65,7 @@ _COLUMNS = {
     "conll": Columns(words="words"),
     "conllu": Columns(words="form", tags="upos"),
     "slots": Columns(words="words"),
+    "offsets": Columns(words="words"),
     "squad": Columns(text="question", pair="context"),
 }
 

@@ -23,13 +23,13 @@ class DataSpec(Strict):
     """Where rows come from and which of their columns are the input."""
 
     format: Literal[
-        "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "lines", "folders", "slots", "squad", "superglue",
-        "glue", "hub",
+        "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "lines", "folders", "slots", "offsets", "squad",
+        "superglue", "glue", "hub",
     ] | str = "auto"  # fmt: skip
     """File format; `auto` goes by the file name (a further .gz or .bz2 is unpacked). docs/formats.md tells their columns.
 
-    `folders`: one sub-folder a label, one text a file. `slots`: a folder with seq.in, seq.out and label. A name never tells
-    `squad`, `superglue` and `glue`. A plug-in's formats go by their names.
+    `folders`: one sub-folder a label, one text a file. `slots`: a folder with seq.in, seq.out and label. `offsets`: tsv
+    with slots by characters. A name never tells these, `squad`, `superglue` and `glue`. A plug-in's formats go by their names.
     """
     train: str | list[str] | None = None
     """File or files of the training rows, relative to the recipe; for `hub` the name of a split."""
