@@ -1,7 +1,8 @@
 """Many training runs, two at a time, each in a process of its own with one thread; a later call goes on where one stopped.
 
 A job is a group, a name, a seed and a recipe; its result a line of FOLDER/results.jsonl: the job without the recipe, steps,
-processor seconds of all steps and of the median one, rows by data set, and the dev scores after the last step.
+processor seconds of all steps and of the median one, rows by data set, the dev scores after the last step, and those of every
+evaluation as a curve.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def _launch(folder: Path, job: Mapping[str, Any]) -> None:
     command = [sys.executable, "-m", "benchmarks.runs", json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        print(f"{job['name']} (seed {job['seed']}) failed: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        told = done.stderr.strip().splitlines()[-1:] or ["nothing"]
+        print(f"{job['name']} (seed {job['seed']}) failed with code {done.returncode}, saying: {told[0]}", flush=True)
         return
     with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write(done.stdout.splitlines()[-1] + "\n")
@@ -71,7 +73,7 @@ def _one(line: str) -> None:
 
     keep_memory()
     job = json.loads(line)
-    times, scores, rows = [], {}, {}
+    times, scores, rows, curve = [], {}, {}, []
     for event in run(recipe_from(job["recipe"])):
         if isinstance(event, Progress):
             times.append(time.process_time())  # one thread: what else runs does not count
@@ -79,10 +81,18 @@ def _one(line: str) -> None:
                 rows[name] = rows.get(name, 0) + count
         elif isinstance(event, Evaluated):
             scores = {r.key: r.value for r in event.records if r.split == "dev"}  # the last one counts, after the last step
+            curve.append(scores)
         elif isinstance(event, Finished):
             scores |= {r.key: r.value for r in event.records if r.split == "dev" and r.metric.endswith(SUFFIX)}
     steps = [b - a for a, b in pairwise(times)]
-    found = {"steps": len(times), "seconds": sum(steps), "step": statistics.median(steps), "rows": rows, "scores": scores}
+    found = {
+        "steps": len(times),
+        "seconds": sum(steps),
+        "step": statistics.median(steps),
+        "rows": rows,
+        "scores": scores,
+        "curve": curve,
+    }
     print(json.dumps({**{k: job[k] for k in ("group", "name", "seed")}, **found}))
 
 
