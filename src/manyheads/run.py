@@ -287,18 +287,9 @@ class _Session:
         moved = self.state.step
         try:
             for progress in train(
-                self.model,
-                data,
-                self.stream,
-                self.optimizer,
-                self.spec,
-                state=self.state,
-                engine=self.engine,
-                seed=self.recipe.seed,
-                balance=self.recipe.balance,
-                anchor=self.anchor,
-                modules=self.recipe.modules,
-            ):
+                self.model, data, self.stream, self.optimizer, self.spec, state=self.state, engine=self.engine,
+                seed=self.recipe.seed, balance=self.recipe.balance, anchor=self.anchor, modules=self.recipe.modules,
+            ):  # fmt: skip
                 moved = moved if progress.skipped else progress.step
                 yield progress
         except NumericsError as error:
