@@ -4,7 +4,7 @@
     python -m benchmarks.tutorial table [FOLDER]     # Markdown from what it holds
 
 From $MANYHEADS_DATA (default ../shared/data): SST-2 whole; for the language model the train part of WikiText-103 that is there.
-GloVe 50d beside letters, an LSTM in both directions, the maximum of its states. Both ways go equally often over SST-2, five seeds.
+GloVe 50d beside letters, an LSTM in both directions. Both ways go equally often over SST-2; five seeds.
 """
 
 from __future__ import annotations
