@@ -29,7 +29,7 @@ KEY = "sst2/sst2/dev/accuracy"
 def job(name: str, seed: int) -> dict[str, Any]:
     sst2 = {"format": "glue", "train": f"{DATA}/glue/SST-2/train.tsv", "dev": f"{DATA}/glue/SST-2/dev.tsv"}
     wiki = f"{DATA}/wikitext-103-part/wiki"
-    text = {"format": "lines", "train": f"{wiki}.train.part.tokens", "dev": f"{wiki}.valid.tokens", "batch": {"rows": 16}}
+    text = {"format": "lines", "train": f"{wiki}.train.part.tokens", "dev": f"{wiki}.valid.tokens", "batch": {"rows": 4}}
     path = [
         {"module": "words", "inputs": ["batch.text"]}, {"module": "letters", "inputs": ["batch.text"]},
         {"module": "both", "inputs": ["words", "letters"]}, "lstm",

@@ -174,3 +174,30 @@ def test_half_precision_is_finite(build: Callable[[], nn.Module]) -> None:
     given = tokens([2, 5]) if Port("tokens") in module.ports.takes else states([2, 5])  # type: ignore[union-attr, operator]  # all have ports
     with torch.autocast("cpu", torch.bfloat16):
         assert all(t.isfinite().all() for t in tensors_in(module(given)))
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm forward", "gru, two layers"])
+@given(lengths=LENGTHS, seed=st.integers(0, 9))
+def test_padded_rows_run_as_packed_ones_do(name: str, lengths: list[int], seed: int) -> None:
+    module, given = made(STATES[name]), states(lengths, seed)
+    assert isinstance(module, Recurrent)
+    found = []
+    for run in (module._padded, module._packed):
+        given.states.requires_grad_(True).grad = None
+        module.zero_grad()
+        hidden, _ = run(given.states, given.mask.sum(1), None)
+        hidden = hidden * given.mask.unsqueeze(-1)
+        hidden.square().sum().backward()
+        found.append([hidden.detach(), given.states.grad, *(p.grad for p in module.parameters())])
+    for one, two in zip(*found, strict=True):
+        assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_full_rows_end_in_the_same_state_padded_and_packed() -> None:
+    module, given = made(STATES["lstm forward"]), states([4, 4])
+    assert isinstance(module, Recurrent)
+    lengths, begun = given.mask.sum(1), (torch.randn(1, 2, 4), torch.randn(1, 2, 4))
+    for one, two in zip(
+        module._padded(given.states, lengths, begun)[1], module._packed(given.states, lengths, begun)[1], strict=True
+    ):
+        assert_close(one, two)

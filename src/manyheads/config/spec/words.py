@@ -72,7 +72,7 @@ class ConcatModule(ModuleBase):
 
 
 class RecurrentModule(ModuleBase):
-    """LSTM or GRU layers over rows packed by length. Takes states, gives states (B, T, D)."""
+    """LSTM or GRU layers over rows of unequal length. Takes states, gives states (B, T, D)."""
 
     type: Literal["recurrent"]
     width: int = Field(ge=1, le=65_536)
