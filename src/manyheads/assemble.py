@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from manyheads.config.spec.tasks import (
     BinaryTask,
     ClassificationTask,
     LanguageModellingTask,
+    MaskedLanguageModellingTask,
     MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
@@ -40,11 +41,12 @@ from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
-from manyheads.graph import Step
+from manyheads.graph import BATCH, Step
 from manyheads.metrics import Accepted, Counted, Relevances, unfit
 from manyheads.model import Model
-from manyheads.modules import Modules, language_head, pool_plan, require_packages
+from manyheads.modules import Modules, language_head, mask_plan, pool_plan, require_packages
 from manyheads.nn.embedding import Embedding
+from manyheads.nn.masked import MaskedHead, read_head
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import ANY, Port
 from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
@@ -109,6 +111,7 @@ class Assembly:
         """
         with self.loaded.placed():
             model = self.blueprint.build(self.recipe.seed)
+            _first_heads(model, self.blueprint)
             for name, spec in self.recipe.modules.items():
                 if name not in model.pool:
                     continue
@@ -173,6 +176,16 @@ def _first_vectors(module: nn.Module, vocabulary: Vocabulary | None, name: str) 
             module.table.weight[torch.from_numpy(numbers)] = torch.from_numpy(rows)
 
 
+def _first_heads(model: Model, blueprint: Blueprint) -> None:
+    """Weights of heads for hidden words from the files of their encoders, where these have some."""
+    for name, module in model.pool.items():
+        if isinstance(module, MaskedHead):
+            encoder = blueprint.modules[blueprint.modules[name].options["of"]].options
+            read_head(
+                module, Path(blueprint.modules[encoder["of"]].options["source"] if "of" in encoder else encoder["source"])
+            )
+
+
 def _prepare(recipe: Recipe, base: Path) -> list[Prepared]:
     """All data sets; DataError with the problems of all of them."""
     found: list[Prepared] = []
@@ -194,10 +207,7 @@ def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict
 def _encode(prepared: Prepared, pool: Modules, cache: Cache | None, slot: int) -> dict[str, TextDataset]:
     reader = pool.reader(prepared.source)
     plan = pool.plans[reader]
-    if reader in pool.vocabularies:
-        tokenizer = pool.vocabularies[reader].tokenizer
-    else:
-        tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", reader)].options["source"])
+    tokenizer = pool.tokenizer(prepared.source)
     tokenizer = tokenizer.bounded() if prepared.source.bounded else tokenizer
     return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache, slot).items()}
 
@@ -226,17 +236,19 @@ def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blue
 
 def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskPlan:
     """The task with its head at the end of its path, a pool before it where the head reads vectors."""
-    options = _options(task, prepared, name, pool)
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
     steps, end = _steps(task)
     port = pool.follow(name, steps, end)
+    options = _options(task, prepared, name, pool)
     made = make_type(name, kind, options)
     if wrong := [*_unknown_labels(name, task, made), *_unfit_metrics(name, task, made)]:
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(_pool(name, task, port, pool), end))
         port, end = Port("vector", port.width), ()
-    if made.outputs == 0:
+    if isinstance(task, MaskedLanguageModellingTask):
+        steps = _masked(name, task, steps, end, _head(name, task, made, port, pool), pool, prepared)
+    elif made.outputs == 0:
         _require_end(name, kind, made, ANY if end else port)
     elif port.kind != "scores":
         steps.append(Step(_head(name, task, made, port, pool), end))
@@ -269,6 +281,27 @@ def _steps(task: TaskBase) -> tuple[list[Step], tuple[str, ...]]:
     return steps, taken
 
 
+def _masked(
+    name: str,
+    task: MaskedLanguageModellingTask,
+    steps: Sequence[Step],
+    end: tuple[str, ...],
+    head: str,
+    pool: Modules,
+    prepared: Prepared,
+) -> list[Step]:
+    """The path from a step that hides pieces, which stands between all others and the batch, to the head, which reads both."""
+    mask = pool.add(f"{name}_mask", mask_plan(name, task, pool.tokenizer(prepared.source), steps[0].module))
+    behind = [replace(step, inputs=tuple(_hidden(i, mask) for i in step.inputs)) for step in steps]
+    return [Step(mask), *behind, Step(head, (*(end or (steps[-1].result,)), mask))]
+
+
+def _hidden(name: str, mask: str) -> str:
+    """What a step reads in place of an input: of the batch what the step `mask` leaves of it."""
+    source, *rest = name.split(".", 2)
+    return name if source != BATCH else ".".join((mask, *rest[1:]))
+
+
 def _teaching(task: TaskBase) -> Teaching | None:
     if task.teacher is None:
         return None
@@ -287,7 +320,7 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
             sample = ([Relevances((0.0, 1.0))], [(0.0, 0.0)])
         case QuestionAnsweringTask():
             sample = ([Accepted(())], [""])
-        case LanguageModellingTask():
+        case LanguageModellingTask() | MaskedLanguageModellingTask():
             sample = ([Counted(1)], [0.0])
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
@@ -321,6 +354,9 @@ def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: Modules) 
         raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
     if isinstance(task, LanguageModellingTask):
         return pool.add(f"{name}_head", language_head(name, task, port, made.outputs))
+    if isinstance(task, MaskedLanguageModellingTask):
+        options = {"width": port.width, "of": _steps(task)[0][0].module, "dropout": task.dropout}
+        return pool.add(f"{name}_head", ModulePlan("masked_head", options))
     kind = "row_head" if made.wants == "vector" else "crf_head" if getattr(task, "decoder", "") == "crf" else "word_head"
     kind = "span_head" if isinstance(task, QuestionAnsweringTask) else kind
     options = {"width": port.width, "classes": made.outputs, "dropout": task.dropout}
@@ -360,6 +396,8 @@ def _options(task: TaskBase, prepared: Prepared, name: str, pool: Modules) -> di
             return {"no_answer": none, "threshold": task.threshold, "longest": task.longest}
         case LanguageModellingTask():
             return {"words": pool.words(name, prepared.source), "direction": task.direction}
+        case MaskedLanguageModellingTask():
+            return {"words": len(pool.tokenizer(prepared.source))}
         case OwnTask():
             return {**task.options, **({"labels": names} if names else {})}
     raise TypeError(f"no such task: {type(task).__name__}")

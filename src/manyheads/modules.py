@@ -22,7 +22,7 @@ from manyheads.config.spec.modules import (
     ScalarMixModule,
 )
 from manyheads.config.spec.sharing import CrossStitchModule, LayerStitchModule
-from manyheads.config.spec.tasks import LanguageModellingTask
+from manyheads.config.spec.tasks import LanguageModellingTask, MaskedLanguageModellingTask
 from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
@@ -42,6 +42,8 @@ from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
 from manyheads.ports import ANY, SEEN, Looks, Port, Sight, sight
 from manyheads.prepare import Source
+from manyheads.text.masking import marks_of
+from manyheads.text.tokenize import Tokenizer
 from manyheads.vocabularies import Vocabulary, readers
 
 _BEGIN = ("", Port("tokens", sight="word"))  # a module and what it gives: none, and the field of a batch
@@ -64,6 +66,7 @@ class Modules:
         self.plans: dict[str, ModulePlan] = {}
         self.gives: dict[str, Port] = {}
         self.looks: dict[str, Looks] = {}
+        self.tokenizers: dict[str, Tokenizer] = {}
         self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
 
     def add(self, name: str, plan: ModulePlan) -> str:
@@ -90,6 +93,16 @@ class Modules:
             f"found {sorted(first) or 'no path'}"
         )
         raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
+
+    def tokenizer(self, source: Source) -> Tokenizer:
+        """What a data set is read by, once the paths of its tasks are planned."""
+        reader = self.reader(source)
+        if reader in self.vocabularies:
+            return self.vocabularies[reader].tokenizer
+        folder = self.plans[self.plans[reader].options.get("of", reader)].options["source"]
+        if folder not in self.tokenizers:
+            self.tokenizers[folder] = Tokenizer.load(folder)
+        return self.tokenizers[folder]
 
     def follow(self, task: str, steps: Sequence[Step], end: Sequence[str] = ()) -> Port:
         """Plan every module on a path; what the last one gives, or the one result of it that `end` names."""
@@ -292,6 +305,17 @@ def language_head(name: str, task: LanguageModellingTask, port: Port, words: int
     options: dict[str, Any] = {"width": width, "words": words, "direction": task.direction, "halves": halves}
     options |= {"softmax": task.softmax, "cutoffs": task.cutoffs, "of": task.tied, "dropout": task.dropout}
     return ModulePlan("language_head", options)
+
+
+def mask_plan(name: str, task: MaskedLanguageModellingTask, tokenizer: Tokenizer, encoder: str) -> ModulePlan:
+    """What hides pieces in front of an encoder; RecipeError where its vocabulary has none to put in their place."""
+    marks = marks_of(tokenizer)
+    if marks is None:
+        rule = f"hidden pieces are told in place of a mask piece, and the vocabulary of {encoder!r} has none"
+        remedy = "take an encoder that was trained with one, such as BERT or RoBERTa"
+        raise RecipeError(Problem(rule, f"tasks.{name}.path", encoder, remedy=remedy))
+    options = {"piece": marks.mask, "special": sorted(marks.special), "words": len(tokenizer), "share": task.share}
+    return ModulePlan("mask", options)
 
 
 def require_packages(recipe: Recipe) -> None:
