@@ -157,9 +157,14 @@ class MaskedHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(words))
 
     @property
+    def encoder(self) -> Trunk:
+        """The encoder whose word embeddings it has."""
+        return self._of[0]
+
+    @property
     def table(self) -> Tensor:
         """(V, E) float, the word embeddings of the encoder."""
-        return cast(Tensor, self._of[0].encoder.get_input_embeddings().weight)
+        return cast(Tensor, self.encoder.encoder.get_input_embeddings().weight)
 
     def forward(self, states: States, tokens: MaskedTokens) -> HiddenWords:
         return HiddenWords(states.states, tokens.told, tokens.asked, self)
@@ -180,9 +185,10 @@ class MaskedHead(nn.Module):
 def read_head(head: MaskedHead, folder: Path) -> bool:
     """First weights of a head from the safetensors of its encoder's folder; False, and nothing changed, where these have none.
 
-    Raises ArtefactError for weights of another shape, that are not finite, or in a file that cannot be read.
+    Nor has a head any that reads states of another width than the encoder's. Raises ArtefactError for weights of another shape,
+    that are not finite, or in a file that cannot be read.
     """
-    found = _saved_head(folder)
+    found = _saved_head(folder) if head.dense.in_features == head.encoder.width else None
     if found is None:
         return False
     state = head.state_dict()

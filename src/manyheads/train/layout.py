@@ -40,8 +40,9 @@ def _require_untied(made: Balancer, model: Model, tasks: Iterable[str]) -> None:
         head = model.pool[model.tasks[task].steps[-1].module]
         if isinstance(made.usual, Trunk) and inside and isinstance(head, LanguageHead | MaskedHead) and head.tied:
             rule = f"the output of task {task!r} is tied to the trunk's embedding, whose gradient is not all seen at its output"
-            remedy = "take `tied` out, or give the aggregation `level: rows`"
-            raise RecipeError(Problem(rule, f"tasks.{task}.tied", remedy=remedy))
+            remedy, free = "give the aggregation `level: rows`", isinstance(head, LanguageHead)
+            remedy = f"take `tied` out, or {remedy}" if free else remedy
+            raise RecipeError(Problem(rule, f"tasks.{task}.{'tied' if free else 'type'}", remedy=remedy))
 
 
 def layout_of(model: Model, tasks: Iterable[str]) -> Layout:
