@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
@@ -41,12 +41,12 @@ from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
-from manyheads.graph import BATCH, Step
+from manyheads.graph import Step
+from manyheads.masked import behind, first_heads, mask_plan
 from manyheads.metrics import Accepted, Counted, Relevances, unfit
 from manyheads.model import Model
-from manyheads.modules import Modules, language_head, mask_plan, pool_plan, require_packages
+from manyheads.modules import Modules, language_head, pool_plan, require_packages
 from manyheads.nn.embedding import Embedding
-from manyheads.nn.masked import MaskedHead, read_head
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import ANY, Port
 from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
@@ -111,7 +111,7 @@ class Assembly:
         """
         with self.loaded.placed():
             model = self.blueprint.build(self.recipe.seed)
-            _first_heads(model, self.blueprint)
+            first_heads(model, self.blueprint)
             for name, spec in self.recipe.modules.items():
                 if name not in model.pool:
                     continue
@@ -176,16 +176,6 @@ def _first_vectors(module: nn.Module, vocabulary: Vocabulary | None, name: str) 
             module.table.weight[torch.from_numpy(numbers)] = torch.from_numpy(rows)
 
 
-def _first_heads(model: Model, blueprint: Blueprint) -> None:
-    """Weights of heads for hidden words from the files of their encoders, where these have some."""
-    for name, module in model.pool.items():
-        if isinstance(module, MaskedHead):
-            encoder = blueprint.modules[blueprint.modules[name].options["of"]].options
-            read_head(
-                module, Path(blueprint.modules[encoder["of"]].options["source"] if "of" in encoder else encoder["source"])
-            )
-
-
 def _prepare(recipe: Recipe, base: Path) -> list[Prepared]:
     """All data sets; DataError with the problems of all of them."""
     found: list[Prepared] = []
@@ -247,7 +237,8 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
         steps.append(Step(_pool(name, task, port, pool), end))
         port, end = Port("vector", port.width), ()
     if isinstance(task, MaskedLanguageModellingTask):
-        steps = _masked(name, task, steps, end, _head(name, task, made, port, pool), pool, prepared)
+        head, reader = _head(name, task, made, port, pool), pool.tokenizer(prepared.source)
+        steps = behind(pool.add(f"{name}_mask", mask_plan(name, task, reader, steps[0].module)), steps, Step(head, end))
     elif made.outputs == 0:
         _require_end(name, kind, made, ANY if end else port)
     elif port.kind != "scores":
@@ -279,27 +270,6 @@ def _steps(task: TaskBase) -> tuple[list[Step], tuple[str, ...]]:
         steps.append(Step(spec.module, tuple(spec.inputs) or taken, spec.name or ""))
         taken = (f"{steps[-1].result}.{spec.take}",) if spec.take else ()
     return steps, taken
-
-
-def _masked(
-    name: str,
-    task: MaskedLanguageModellingTask,
-    steps: Sequence[Step],
-    end: tuple[str, ...],
-    head: str,
-    pool: Modules,
-    prepared: Prepared,
-) -> list[Step]:
-    """The path from a step that hides pieces, which stands between all others and the batch, to the head, which reads both."""
-    mask = pool.add(f"{name}_mask", mask_plan(name, task, pool.tokenizer(prepared.source), steps[0].module))
-    behind = [replace(step, inputs=tuple(_hidden(i, mask) for i in step.inputs)) for step in steps]
-    return [Step(mask), *behind, Step(head, (*(end or (steps[-1].result,)), mask))]
-
-
-def _hidden(name: str, mask: str) -> str:
-    """What a step reads in place of an input: of the batch what the step `mask` leaves of it."""
-    source, *rest = name.split(".", 2)
-    return name if source != BATCH else ".".join((mask, *rest[1:]))
 
 
 def _teaching(task: TaskBase) -> Teaching | None:

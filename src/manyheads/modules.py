@@ -22,7 +22,7 @@ from manyheads.config.spec.modules import (
     ScalarMixModule,
 )
 from manyheads.config.spec.sharing import CrossStitchModule, LayerStitchModule
-from manyheads.config.spec.tasks import LanguageModellingTask, MaskedLanguageModellingTask
+from manyheads.config.spec.tasks import LanguageModellingTask
 from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
@@ -42,7 +42,6 @@ from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
 from manyheads.ports import ANY, SEEN, Looks, Port, Sight, sight
 from manyheads.prepare import Source
-from manyheads.text.masking import marks_of
 from manyheads.text.tokenize import Tokenizer
 from manyheads.vocabularies import Vocabulary, readers
 
@@ -305,17 +304,6 @@ def language_head(name: str, task: LanguageModellingTask, port: Port, words: int
     options: dict[str, Any] = {"width": width, "words": words, "direction": task.direction, "halves": halves}
     options |= {"softmax": task.softmax, "cutoffs": task.cutoffs, "of": task.tied, "dropout": task.dropout}
     return ModulePlan("language_head", options)
-
-
-def mask_plan(name: str, task: MaskedLanguageModellingTask, tokenizer: Tokenizer, encoder: str) -> ModulePlan:
-    """What hides pieces in front of an encoder; RecipeError where its vocabulary has none to put in their place."""
-    marks = marks_of(tokenizer)
-    if marks is None:
-        rule = f"hidden pieces are told in place of a mask piece, and the vocabulary of {encoder!r} has none"
-        remedy = "take an encoder that was trained with one, such as BERT or RoBERTa"
-        raise RecipeError(Problem(rule, f"tasks.{name}.path", encoder, remedy=remedy))
-    options = {"piece": marks.mask, "special": sorted(marks.special), "words": len(tokenizer), "share": task.share}
-    return ModulePlan("mask", options)
 
 
 def require_packages(recipe: Recipe) -> None:

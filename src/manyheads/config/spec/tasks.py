@@ -65,7 +65,7 @@ class TaskBase(Strict):
     metric: str | None = None
     """Score that chooses checkpoints.
 
-    Default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking), perplexity (language modelling).
+    Default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking), perplexity (words told).
     """
     metrics: list[str] = Field(default_factory=list)
     """Further scores to report."""
