@@ -176,6 +176,29 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def masked_tiny(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """Folder of a BERT of two layers with its head for hidden words; pieces as `tiny`, a mask piece, special ones marked."""
+    import tokenizers
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("masked") / "tiny"
+    backend = tokenizers.Tokenizer.from_file(str(tiny / "tokenizer.json"))
+    backend.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(vocab_size=backend.get_vocab_size(), max_position_embeddings=64, **sizes)
+    config.initializer_range = 0.3
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        plain = transformers.BertForMaskedLM(config)
+        for parameter in plain.cls.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        plain.save_pretrained(folder)
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def families(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Callable[[str], Path]:
     """The folder of a tiny random encoder of the family that is named, with the tokenizer of `tiny`; made when first asked."""
     import torch

@@ -21,6 +21,7 @@ from manyheads.config.spec.tasks import (
     BinaryTask,
     ClassificationTask,
     LanguageModellingTask,
+    MaskedLanguageModellingTask,
     MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
@@ -41,6 +42,7 @@ from manyheads.data.stream import Stream
 from manyheads.data.targets import ClassTarget
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
+from manyheads.masked import behind, first_heads, mask_plan
 from manyheads.metrics import Accepted, Counted, Relevances, unfit
 from manyheads.model import Model
 from manyheads.modules import Modules, language_head, pool_plan, require_packages
@@ -109,6 +111,7 @@ class Assembly:
         """
         with self.loaded.placed():
             model = self.blueprint.build(self.recipe.seed)
+            first_heads(model, self.blueprint)
             for name, spec in self.recipe.modules.items():
                 if name not in model.pool:
                     continue
@@ -194,10 +197,7 @@ def _split(by_name: Mapping[str, Mapping[str, TextDataset]], split: str) -> dict
 def _encode(prepared: Prepared, pool: Modules, cache: Cache | None, slot: int) -> dict[str, TextDataset]:
     reader = pool.reader(prepared.source)
     plan = pool.plans[reader]
-    if reader in pool.vocabularies:
-        tokenizer = pool.vocabularies[reader].tokenizer
-    else:
-        tokenizer = Tokenizer.load(pool.plans[plan.options.get("of", reader)].options["source"])
+    tokenizer = pool.tokenizer(prepared.source)
     tokenizer = tokenizer.bounded() if prepared.source.bounded else tokenizer
     return {str(split): data for split, data in encoded(prepared, tokenizer, plan.options["max_length"], cache, slot).items()}
 
@@ -226,17 +226,20 @@ def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blue
 
 def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskPlan:
     """The task with its head at the end of its path, a pool before it where the head reads vectors."""
-    options = _options(task, prepared, name, pool)
     kind = task.type  # type: ignore[attr-defined]  # every task of a recipe has one
     steps, end = _steps(task)
     port = pool.follow(name, steps, end)
+    options = _options(task, prepared, name, pool)
     made = make_type(name, kind, options)
     if wrong := [*_unknown_labels(name, task, made), *_unfit_metrics(name, task, made)]:
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(_pool(name, task, port, pool), end))
         port, end = Port("vector", port.width), ()
-    if made.outputs == 0:
+    if isinstance(task, MaskedLanguageModellingTask):
+        head, reader = _head(name, task, made, port, pool), pool.tokenizer(prepared.source)
+        steps = behind(pool.add(f"{name}_mask", mask_plan(name, task, reader, steps[0].module)), steps, Step(head, end))
+    elif made.outputs == 0:
         _require_end(name, kind, made, ANY if end else port)
     elif port.kind != "scores":
         steps.append(Step(_head(name, task, made, port, pool), end))
@@ -287,7 +290,7 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
             sample = ([Relevances((0.0, 1.0))], [(0.0, 0.0)])
         case QuestionAnsweringTask():
             sample = ([Accepted(())], [""])
-        case LanguageModellingTask():
+        case LanguageModellingTask() | MaskedLanguageModellingTask():
             sample = ([Counted(1)], [0.0])
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
@@ -321,6 +324,9 @@ def _head(name: str, task: TaskBase, made: TaskType, port: Port, pool: Modules) 
         raise WiringError(Problem(rule, f"tasks.{name}.path", remedy="a module's `ports` say what it takes and gives"))
     if isinstance(task, LanguageModellingTask):
         return pool.add(f"{name}_head", language_head(name, task, port, made.outputs))
+    if isinstance(task, MaskedLanguageModellingTask):
+        options = {"width": port.width, "of": _steps(task)[0][0].module, "dropout": task.dropout}
+        return pool.add(f"{name}_head", ModulePlan("masked_head", options))
     kind = "row_head" if made.wants == "vector" else "crf_head" if getattr(task, "decoder", "") == "crf" else "word_head"
     kind = "span_head" if isinstance(task, QuestionAnsweringTask) else kind
     options = {"width": port.width, "classes": made.outputs, "dropout": task.dropout}
@@ -360,6 +366,8 @@ def _options(task: TaskBase, prepared: Prepared, name: str, pool: Modules) -> di
             return {"no_answer": none, "threshold": task.threshold, "longest": task.longest}
         case LanguageModellingTask():
             return {"words": pool.words(name, prepared.source), "direction": task.direction}
+        case MaskedLanguageModellingTask():
+            return {"words": len(pool.tokenizer(prepared.source))}
         case OwnTask():
             return {**task.options, **({"labels": names} if names else {})}
     raise TypeError(f"no such task: {type(task).__name__}")

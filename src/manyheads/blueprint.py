@@ -22,7 +22,7 @@ from manyheads.task.teaching import Teaching
 from manyheads.text.tokenize import Tokenizer
 
 FORMAT = 1
-BORROWING = ("adapter", "language_head")  # types of modules whose `of` names an earlier one that they are given
+BORROWING = ("adapter", "language_head", "masked_head")  # types of modules whose `of` names an earlier one that they are given
 ENCODERS = ("pretrained", "adapter")  # types of modules that have a folder of their own in an artefact
 READERS = ("embedding", "characters")  # those that read words, and have a folder for their vocabulary
 _SPELLED = ("characters",)  # those that read letters
@@ -89,6 +89,10 @@ class Blueprint:
                 options["of"] = modules[options["of"]]
             modules[name] = build_module(name, plan.type, options, seed)
         return Model(modules, [plan.build(name) for name, plan in self.tasks.items()])
+
+    def reader(self, task: str) -> str:
+        """The module by whose pieces a task's texts are read: the first of its path, one that hides pieces aside."""
+        return next(step.module for step in self.tasks[task].path if self.modules[step.module].type != "mask")
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """What an artefact's folder has, by module; those of one vocabulary spell where one of them reads letters."""

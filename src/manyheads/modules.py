@@ -42,6 +42,7 @@ from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
 from manyheads.ports import ANY, SEEN, Looks, Port, Sight, sight
 from manyheads.prepare import Source
+from manyheads.text.tokenize import Tokenizer
 from manyheads.vocabularies import Vocabulary, readers
 
 _BEGIN = ("", Port("tokens", sight="word"))  # a module and what it gives: none, and the field of a batch
@@ -64,6 +65,7 @@ class Modules:
         self.plans: dict[str, ModulePlan] = {}
         self.gives: dict[str, Port] = {}
         self.looks: dict[str, Looks] = {}
+        self.tokenizers: dict[str, Tokenizer] = {}
         self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
 
     def add(self, name: str, plan: ModulePlan) -> str:
@@ -90,6 +92,16 @@ class Modules:
             f"found {sorted(first) or 'no path'}"
         )
         raise WiringError(Problem(rule, f"tasks.{next(iter(source.tasks))}.path"))
+
+    def tokenizer(self, source: Source) -> Tokenizer:
+        """What a data set is read by, once the paths of its tasks are planned."""
+        reader = self.reader(source)
+        if reader in self.vocabularies:
+            return self.vocabularies[reader].tokenizer
+        folder = self.plans[self.plans[reader].options.get("of", reader)].options["source"]
+        if folder not in self.tokenizers:
+            self.tokenizers[folder] = Tokenizer.load(folder)
+        return self.tokenizers[folder]
 
     def follow(self, task: str, steps: Sequence[Step], end: Sequence[str] = ()) -> Port:
         """Plan every module on a path; what the last one gives, or the one result of it that `end` names."""

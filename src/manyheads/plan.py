@@ -146,8 +146,15 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
 
 
 def _passes(model: Model) -> dict[str, tuple[str, ...]]:
-    reading = (node for node in model.graph.nodes if Port("tokens") in (ports_of(model.pool[node.module]).takes or ()))
-    return {node.module: node.tasks for node in reading}
+    """The tasks of each pass; one over what another step leaves of the pieces is told with that step."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in model.graph.nodes:
+        ports = ports_of(model.pool[node.module])
+        if ports.takes == (Port("tokens"),) and ports.gives.kind != "tokens":
+            source = node.inputs[0].source
+            behind = f" behind {model.graph.nodes[source].module}" if isinstance(source, int) else ""
+            found[f"{node.module}{behind}"] = node.tasks
+    return found
 
 
 def _labelled(data: TextDataset, task: str) -> np.ndarray:

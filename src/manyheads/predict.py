@@ -51,6 +51,8 @@ class Answer:
 
     def _task(self, prediction: Prediction) -> dict[str, Any]:
         value, found = prediction.value, prediction.found
+        if prediction.guesses is not None:
+            return {"words": [dict(guesses) for guesses in prediction.guesses]}
         if isinstance(value, float):
             return {prediction.measure: value}
         if found is not None:
@@ -122,7 +124,7 @@ class Predictor:
         self.model = artefact.model.to(device).eval()
         self.device = torch.device(device)
         self._artefact = artefact
-        self._readers = {name: _reader(artefact, plan.path[0].module) for name, plan in artefact.blueprint.tasks.items()}
+        self._readers = {name: _reader(artefact, artefact.blueprint.reader(name)) for name in artefact.blueprint.tasks}
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Predictor:
@@ -335,9 +337,9 @@ def _one(value: Input, place: int, tokenizer: Tokenizer, longest: int, kind: _Ki
         return _one_of_several(value, place, tokenizer, longest, kind)
     if isinstance(value, list):
         pieces = tokenizer.encode_words([value], longest)[0]
-        return _Read(place, (pieces,), (pieces.words,), Reading(len(value), pieces=pieces.ids))
+        return _Read(place, (pieces,), (pieces.words,), Reading(len(value), pieces=pieces.ids, names=tokenizer.piece))
     pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], words(value)
-    reading = Reading(len(spans), pieces=pieces.ids)
+    reading = Reading(len(spans), pieces=pieces.ids, names=tokenizer.piece)
     return _Read(place, (pieces,), (tuple(first_pieces(spans, pieces.offsets)),), reading, tuple(spans))
 
 
@@ -351,7 +353,7 @@ def _one_of_several(value: tuple[str, str] | Choices, place: int, tokenizer: Tok
     if kind.reads == "towers":
         return _Read(place, tuple(tokenizer.encode_texts([first, last], None, longest)), ((), ()), Reading())
     if kind.stride is None:
-        return _Read(place, (tokenizer.encode_texts([first], [last], longest)[0],), ((),), Reading())
+        return _Read(place, (tokenizer.encode_texts([first], [last], longest)[0],), ((),), Reading(names=tokenizer.piece))
     windows = tokenizer.encode_windows([first], [last], longest, kind.stride)[0]
     return _Read(place, windows, tuple(w.words for w in windows), Reading(passage=windows_of(last, windows)))
 

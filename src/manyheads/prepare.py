@@ -15,6 +15,7 @@ from manyheads.config.spec.data import DataSpec, StreamSpec
 from manyheads.config.spec.tasks import (
     BinaryTask,
     LanguageModellingTask,
+    MaskedLanguageModellingTask,
     MatchingTask,
     MultilabelTask,
     MultipleChoiceTask,
@@ -29,7 +30,7 @@ from manyheads.data.cache import Cache, key, schema, to_table
 from manyheads.data.chunks import Cut, chunked
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, NeighbourTarget, RelevanceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, HiddenTarget, NeighbourTarget, RelevanceTarget
 from manyheads.data.labels import CORRECT, Found, LabelMap
 from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
@@ -267,6 +268,8 @@ def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
     """How the task's label column is read. Its default name is `label`, for tags that of the format or `tags`."""
     if isinstance(task, LanguageModellingTask):
         return NeighbourTarget(name, source.inputs.columns[0], direction=task.direction)
+    if isinstance(task, MaskedLanguageModellingTask):
+        return HiddenTarget(name, source.inputs.columns[0], share=task.share)
     missing = tuple(task.data.missing or source.spec.missing)
     declared = getattr(task, "labels", None)
     labels = LabelMap(tuple(declared)) if declared else None

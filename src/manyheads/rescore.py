@@ -120,7 +120,7 @@ def _records(
 ) -> tuple[list[Record], list[str]]:
     """Scores, and sentences about rows that were left out or did not fit."""
     targets = _targets(artefact, tasks)
-    trunk = artefact.blueprint.tasks[tasks[0]].path[0].module
+    trunk = artefact.blueprint.reader(tasks[0])
     longest = artefact.blueprint.modules[trunk].options["max_length"]
     good, bad = sifted(source, rows, targets)
     prepared = Prepared(source, good, targets, {})

@@ -86,8 +86,7 @@ class _Saved:
 
     def reader(self, lesson: Lesson) -> tuple[str, bool]:
         """The module by whose pieces a lesson is read, and whether texts stand between marks of begin and end."""
-        plan = self.blueprint.tasks[lesson.name]
-        return plan.path[0].module, plan.bounded
+        return self.blueprint.reader(lesson.name), self.blueprint.tasks[lesson.name].bounded
 
 
 def _open(folder: Path, place: str, told: str) -> _Saved:

@@ -71,3 +71,38 @@ def test_what_holds(load: Callable[..., Loaded]) -> None:
     spec = loaded.recipe.tasks["lm"].data.stream
     assert spec is not None
     assert (spec.rows, spec.words) == (4, 35)
+
+
+MASKED = """\
+modules:
+  encoder: {type: pretrained, name: minilm}
+  words: {type: embedding, width: 8}
+tasks:
+  mlm: {type: masked_language_modelling, path: [encoder], data: {train: a.txt, format: lines}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "data", "rule"),
+    [
+        ("consistency: 1.0", "", "`consistency` compares two answers, and a language model has none to compare"),
+        ("teacher: {from: somewhere}", "", "`teacher` compares two answers"),
+        ("share: 1.5", "", "1"),
+        ("share: 0", "", "0"),
+        (
+            "path: [words]",
+            "",
+            "begins with a `pretrained` module or an `adapter`; found 'words'",
+        ),
+        ("lr: 0.1", "label: text", "a language model learns the words of the text themselves and has no label column"),
+        ("lr: 0.1", "choices: text", "rows of choices are learned by a task of type 'multiple_choice' or 'ranking'"),
+        ("lr: 0.1", "stream: {}", "the rows of the data set are one text (`stream`), which only language models read"),
+        ("tied: words", "", "tied"),
+    ],
+)
+def test_what_is_refused_of_a_masked_one(refused: Callable[..., str], more: str, data: str, rule: str) -> None:
+    path = "" if more.startswith("path") else "path: [encoder], "
+    line = f"  mlm: {{type: masked_language_modelling, {path}{more}, data: {{train: a.txt, format: lines, {data}}}}}"
+    found = refused(MASKED.replace(MASKED.splitlines()[4], line))
+    told = next(part for part in found.splitlines() if rule in part)
+    assert int(told.split(":")[1]) == 5

@@ -99,6 +99,7 @@ def test_types_that_are_built_in() -> None:
         "matching",
         "question_answering",
         "language_modelling",
+        "masked_language_modelling",
     ]
     assert kind(ClassificationTask) == "classification"
     assert kind(OwnTask) is None

@@ -202,6 +202,10 @@ def _summary(found: dict[str, Any]) -> str:
         return f"{printable(found['text'])} ({found['probabilities'][found['choice']]:.2f})"
     if "ranking" in found:
         return f"{printable(found['text'])} ({found['scores'][0]:.2f})"
+    if "words" in found:
+        return (
+            ", ".join(f"{printable(word)} ({p:.2f})" for word, p in (next(iter(w.items())) for w in found["words"])) or "none"
+        )
     if "answer" in found:
         return f"{printable(found['answer']) or 'no answer'} ({found['probability']:.2f})"
     if "labels" in found:

@@ -1,4 +1,4 @@
-"""Rules for language models, and for data sets that are read as one text."""
+"""Rules for language models, masked ones too, and for data sets that are read as one text."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections.abc import Iterator, Mapping
 from manyheads.config.node import Finding, KeyPath, absent
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
-from manyheads.config.spec.tasks import LanguageModellingTask, StepSpec, TaskBase
+from manyheads.config.spec.modules import AdapterModule, PretrainedModule
+from manyheads.config.spec.tasks import LanguageModellingTask, MaskedLanguageModellingTask, StepSpec, TaskBase
 from manyheads.config.spec.words import EmbeddingModule
 
 
 def check_language(name: str, task: TaskBase, recipe: Recipe, home: tuple[KeyPath, DataSpec | None]) -> Iterator[Finding]:
     """What a language model cannot have; `home` is where its data set stands, and that."""
-    if not isinstance(task, LanguageModellingTask):
+    if not isinstance(task, LanguageModellingTask | MaskedLanguageModellingTask):
         return
     path: KeyPath = ("tasks", name)
     yield from _comparisons(path, task)
-    yield from _softmax(path, task, recipe)
     place, spec = home
     for key in ("label", "missing"):
         if getattr(task.data, key):
             rule = "a language model learns the words of the text themselves and has no label column"
             yield Finding((*path, "data", key), rule, at="key")
+    if isinstance(task, MaskedLanguageModellingTask):
+        yield from _encoder(path, task, recipe)
+        return
+    yield from _softmax(path, task, recipe)
     for key in ("pair", "choices"):
         if spec is not None and getattr(spec, key) is not None:
             yield Finding((*place, key), "a language model reads single texts or words", getattr(spec, key), at="key")
@@ -31,7 +35,17 @@ def check_language(name: str, task: TaskBase, recipe: Recipe, home: tuple[KeyPat
         yield Finding((*path, "direction"), rule, task.direction, "forward")
 
 
-def _comparisons(path: KeyPath, task: LanguageModellingTask) -> Iterator[Finding]:
+def _encoder(path: KeyPath, task: MaskedLanguageModellingTask, recipe: Recipe) -> Iterator[Finding]:
+    """What hides pieces has to know those of the encoder, which stands behind it."""
+    first = task.path[0] if task.path else None
+    module = first.module if isinstance(first, StepSpec) else first
+    if module in recipe.modules and not isinstance(recipe.modules[module], PretrainedModule | AdapterModule):
+        rule = "a path on which words are hidden begins with a `pretrained` module or an `adapter`"
+        remedy = "modules of words learn `language_modelling`"
+        yield Finding((*path, "path", 0), rule, module, remedy=remedy)
+
+
+def _comparisons(path: KeyPath, task: LanguageModellingTask | MaskedLanguageModellingTask) -> Iterator[Finding]:
     for key, given in (("teacher", task.teacher is not None), ("consistency", task.consistency > 0)):
         if given:
             yield Finding((*path, key), f"`{key}` compares two answers, and a language model has none to compare", at="key")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manyheads.data.cache import TARGET
 from manyheads.data.chunks import AFTER, CARRY
-from manyheads.data.columns import Flags, Lists, Neighbours, Numbers, Relevances, Spellings, Tags, Targets, Where
+from manyheads.data.columns import Flags, Hidden, Lists, Neighbours, Numbers, Relevances, Spellings, Tags, Targets, Where
 from manyheads.data.windows import Answers, Parts
 from manyheads.types import IGNORE, Batch, Passage, Tokens
 
@@ -76,7 +76,7 @@ class Collator:
         found = np.zeros(int(self._bounds[-1]), np.int64)
         for start in range(0, len(found), _STRIDE):
             where = self._where(range(start, min(start + _STRIDE, len(found))))
-            if isinstance(column, Answers | Neighbours):
+            if isinstance(column, Answers | Hidden | Neighbours):
                 found[where.rows] = column.known(where)
                 continue
             words = self._word_positions(where) if isinstance(column, Tags) else None
@@ -119,6 +119,8 @@ class Collator:
             return Answers(arrays)
         if pa.types.is_uint8(type_):
             return Neighbours(self._ids, arrays, self._after)
+        if pa.types.is_uint16(type_):
+            return Hidden(arrays)
         if pa.types.is_fixed_size_list(type_):
             return Flags(arrays, type_.list_size, type_.value_type.to_pandas_dtype())
         if pa.types.is_list(type_):

@@ -170,6 +170,22 @@ class Neighbours:
         return np.asarray(inner * (self.next + self.before) + int(self.next and self.after is not None))
 
 
+class Hidden:
+    """A column of how many pieces of each row are hidden."""
+
+    def __init__(self, counts: Sequence[pa.Array]) -> None:
+        self.counts = np.concatenate([np.zeros(0, np.int64), *(array.to_numpy().astype(np.int64) for array in counts)])
+
+    def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
+        """(B, M), 0 for each hidden piece; which ones these are is drawn when the row is read."""
+        counts = self.known(where)
+        return np.where(np.arange(max(1, counts.max(initial=0))) < counts[:, None], 0, IGNORE)
+
+    def known(self, where: Where) -> np.ndarray:
+        """(B,) how many there are in each row."""
+        return np.take(self.counts, where.rows)
+
+
 class Tags:
     """A column of an index for each word; a null is a row to skip."""
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from typing import Any
 
+from manyheads.data.inner_targets import HiddenTarget
 from manyheads.data.label_column import require_column
 from manyheads.data.labels import Found, kind_of
 from manyheads.data.read import BadRow
 from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import KnownTarget, TaskTarget
 from manyheads.errors import DataError, Problem, RecipeError, shown
+from manyheads.text.masking import marks_of
 from manyheads.text.tokenize import Pieces, Tokenizer
 from manyheads.types import Example, Passage, Place, Row, Target, Value
 
@@ -73,7 +75,8 @@ def encode(
     come.
     """
     _require_columns(rows, inputs, targets if labelled else {})
-    problems = Found()
+    problems, marks = Found(), marks_of(tokenizer)
+    shares = {task: target.share for task, target in targets.items() if isinstance(target, HiddenTarget)}
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
         columns = {c: [problems.collect(_input, row, c, inputs) for row in chunk] for c in inputs.columns}
@@ -82,6 +85,8 @@ def encode(
             continue
         for i, sequences in enumerate(_tokenize(columns, inputs, tokenizer, max_length)):
             wanted: dict[str, Target] = {task: found[i] for task, found in labels.items()}
+            if marks is not None:
+                wanted |= {task: marks.hidden(sequences[0].ids, share) for task, share in shares.items()}
             passage = windows_of(chunk[i].values[inputs.pair], sequences) if inputs.pair and inputs.stride is not None else None
             yield _example(sequences, wanted, chunk[i].place, passage, inputs.parts)
     problems.check()

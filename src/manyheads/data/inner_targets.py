@@ -1,4 +1,4 @@
-"""Targets that a row's own input tells: which choice is right, their order, where an answer stands, which word comes next."""
+"""Targets that a row's own input tells: a right choice, an order, where an answer stands, the words beside or hidden."""
 
 from __future__ import annotations
 
@@ -202,3 +202,22 @@ class NeighbourTarget(_Inner):
 
     def target(self, row: Row) -> int:
         return DIRECTIONS[self.direction]
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenTarget(_Inner):
+    """How many pieces of a text are hidden, of which `share` is the part; the column is that of the input.
+
+    Pieces are known once a row is encoded, which counts them (`manyheads.data.encode`).
+    """
+
+    share: float = field(default=0.15, kw_only=True)
+    kind: ClassVar[str] = "hidden"
+    arrow: ClassVar[pa.DataType] = pa.uint16()
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """The target itself; what is no text is told when rows are encoded."""
+        return self
+
+    def target(self, row: Row) -> None:
+        return None

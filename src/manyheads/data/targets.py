@@ -12,6 +12,7 @@
     relevances   relevances, or the one relevant choice           one for each choice        (B, P) float32
     answer       answers with their offsets in a text             characters of the first    (B, P, 2) int64, words of windows
     neighbours   none: the words of the text itself               which sides are told       (B, T, 1 or 2) int64, words
+    hidden       none                                             how many pieces are hidden (B, M) int64, 0 for each of them
 
 A target is frozen: `fit` gives one that knows the labels of the training rows, or keeps those that were declared. A missing
 label (null, an absent key, a declared text) has the target None; whatever else does not fit is a DataError at its line.
@@ -26,7 +27,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 
-from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, NeighbourTarget, RelevanceTarget
+from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, HiddenTarget, NeighbourTarget, RelevanceTarget
 from manyheads.data.label_column import Named
 from manyheads.data.labels import Found, LabelMap, is_missing, kind_of
 from manyheads.data.number_target import LikenessTarget, NumberTarget
@@ -246,11 +247,11 @@ class TagTarget(Named):
 
 
 KnownTarget: TypeAlias = (
-    ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget | NeighbourTarget
+    ClassTarget | MultilabelTarget | NumberTarget | TagTarget | ChoiceTarget | AnswerTarget | NeighbourTarget | HiddenTarget
 )
 _ALL: tuple[type[KnownTarget], ...] = (
     BinaryTarget, ClassTarget, MultilabelTarget, NumberTarget, LikenessTarget, TagTarget, ChoiceTarget, RelevanceTarget,
-    AnswerTarget, NeighbourTarget,
+    AnswerTarget, NeighbourTarget, HiddenTarget,
 )  # fmt: skip
 _KINDS = {made.kind: made for made in _ALL}
 
@@ -276,6 +277,9 @@ def _field(name: str, value: Any) -> Any:
             return tuple(value)
     elif name in ("low", "high", "bottom"):
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            return value
+    elif name == "share":
+        if isinstance(value, float) and 0 < value <= 1:
             return value
     elif isinstance(value, bool if name in ("soft", "bare") else str) or (name == "positive" and value is None):
         return value

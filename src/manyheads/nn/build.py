@@ -16,6 +16,7 @@ from manyheads.nn.feedforward import FeedForward
 from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
 from manyheads.nn.language import LanguageHead
 from manyheads.nn.layers import Layer, ScalarMix
+from manyheads.nn.masked import Mask, MaskedHead
 from manyheads.nn.pool import AttentionPool, Pool
 from manyheads.nn.recurrent import Recurrent
 from manyheads.nn.stitch import CrossStitch, LayerStitch
@@ -45,6 +46,8 @@ MODULES.register("word_head")(WordHead)
 MODULES.register("crf_head")(CrfHead)
 MODULES.register("span_head")(SpanHead)
 MODULES.register("language_head")(LanguageHead)
+MODULES.register("mask")(Mask)
+MODULES.register("masked_head")(MaskedHead)
 
 
 def build_module(name: str, kind: str, options: Mapping[str, Any], seed: int) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -95,7 +96,7 @@ class FullSoftmax(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return _chunked(hidden, target, self.linear.weight, self.linear.bias)
+        return likelihoods(hidden, target, self.linear.weight, self.linear.bias, never=0)
 
 
 class TiedSoftmax(nn.Module):
@@ -112,7 +113,7 @@ class TiedSoftmax(nn.Module):
         self.map = nn.Linear(width, wide, bias=False) if width != wide else nn.Identity()
 
     def forward(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return _chunked(self.map(hidden), target, self._of[0].table.weight, self.bias)
+        return likelihoods(self.map(hidden), target, self._of[0].table.weight, self.bias, never=0)
 
 
 class AdaptiveSoftmax(nn.Module):
@@ -155,17 +156,22 @@ class Unigrams:
         return self.logs[target]
 
 
-def _chunked(hidden: Tensor, target: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N,) log-likelihoods, at most `SCORES` scores at a time; where there are more they are computed anew on the way back."""
+def likelihoods(hidden: Tensor, target: Tensor, weight: Tensor, bias: Tensor, never: int | None = None) -> Tensor:
+    """(N,) log-likelihoods of words (N,), whose scores are a linear map of states (N, D); word `never` has probability 0.
+
+    At most `SCORES` scores are held at a time; where there are more they are computed anew on the way back.
+    """
     size = max(1, SCORES // len(weight))
     if len(target) <= size:
-        return _log_likelihood(hidden, target, weight, bias)
+        return _log_likelihood(hidden, target, weight, bias, never)
     parts = zip(torch.split(hidden, size), torch.split(target, size), strict=True)
-    found = [checkpoint(_log_likelihood, *part, weight, bias, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    recomputed = partial(checkpoint, _log_likelihood, use_reentrant=False, preserve_rng_state=False)
+    found = [recomputed(*part, weight, bias, never) for part in parts]
     return torch.cat(found)
 
 
-def _log_likelihood(hidden: Tensor, target: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _log_likelihood(hidden: Tensor, target: Tensor, weight: Tensor, bias: Tensor, never: int | None) -> Tensor:
     scores = F.linear(hidden, weight, bias)
-    scores[:, 0] = -torch.inf
+    if never is not None:
+        scores[:, never] = -torch.inf
     return -F.cross_entropy(scores, target, reduction="none")

@@ -4,6 +4,7 @@ from manyheads.task import (  # noqa: F401  # importing them fills the registry
     binary,
     classification,
     language_modelling,
+    masked_language_modelling,
     matching,
     multilabel,
     multiple_choice,

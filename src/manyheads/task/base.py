@@ -31,6 +31,7 @@ class Prediction:
     spans          for tags: the spans they spell, in words
     index          for choices and candidates: the number of the best one, from 0
     measure        for numbers: what the number is
+    guesses        for hidden words: at each place the best pieces and their probabilities, the best first
     found          for answers: where the answer stands
     ranking        for candidates: their numbers, from 0, the best first
     scores         for candidates: their scores, in this order
@@ -45,6 +46,7 @@ class Prediction:
     ranking: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
     measure: str = "value"
+    guesses: tuple[Mapping[str, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,18 @@ class Reading:
     choices  the texts to choose from
     passage  the text that an answer is to be found in
     pieces   numbers of the pieces, marks of begin and end among them
+    names    what a piece is called, by its number
     """
 
     words: int = 0
     choices: tuple[str, ...] = ()
     passage: Passage | None = None
     pieces: tuple[int, ...] = ()
+    names: Callable[[int], str | None] = lambda number: None
+
+    def named(self, piece: int) -> str:
+        """What a piece is called; its number where it has no name."""
+        return self.names(piece) or str(piece)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,12 @@ class Tokenizer:
         """Number of known pieces, added ones included."""
         return self._backend.get_vocab_size()
 
+    @property
+    def special(self) -> dict[str, int]:
+        """The pieces that stand for no text, and their numbers."""
+        added = self._backend.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
+
     def piece(self, number: int) -> str | None:
         """The piece of this number; None where there is none."""
         return self._backend.id_to_token(number)

@@ -17,6 +17,7 @@ from manyheads.nn.language import NextWords
 from manyheads.nn.losses import is_missing
 from manyheads.task.base import Task
 from manyheads.task.language_modelling import LanguageModelling
+from manyheads.task.masked_language_modelling import MaskedLanguageModelling
 from manyheads.task.matching import Matching
 from manyheads.task.ranking import Ranking
 from manyheads.types import Record
@@ -31,8 +32,10 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     The constant is a vector of scores: how often each class stands (its largest wins), the log-odds of each of several
     labels, or the mean number. A tagger says the most frequent tag at each word, a language model how often each word came.
     """
-    if not isinstance(train.gold(task.name, [0]), Tensor) or isinstance(task.type, Matching):
-        return []  # no text is the answer to every question, and a cosine that is always the same correlates with nothing
+    if not isinstance(train.gold(task.name, [0]), Tensor) or isinstance(task.type, Matching | MaskedLanguageModelling):
+        # No text is the answer to every question, a cosine that is always the same correlates with nothing, and which words are
+        # hidden the model draws.
+        return []
     ranked = isinstance(task.type, Ranking)
     constant = torch.zeros(1) if ranked else _constant(train, task)
     records = []

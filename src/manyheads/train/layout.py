@@ -14,6 +14,7 @@ from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Graph, Node
 from manyheads.model import Model
 from manyheads.nn.language import LanguageHead
+from manyheads.nn.masked import MaskedHead
 
 _LAYER = re.compile(r"^(.*?\.\d+)\.")  # up to the number of a layer: encoder.layer.3
 
@@ -37,10 +38,11 @@ def _require_untied(made: Balancer, model: Model, tasks: Iterable[str]) -> None:
     inside = trunk_modules(model.graph, tasks)
     for task in tasks:
         head = model.pool[model.tasks[task].steps[-1].module]
-        if isinstance(made.usual, Trunk) and inside and isinstance(head, LanguageHead) and head.tied:
+        if isinstance(made.usual, Trunk) and inside and isinstance(head, LanguageHead | MaskedHead) and head.tied:
             rule = f"the output of task {task!r} is tied to the trunk's embedding, whose gradient is not all seen at its output"
-            remedy = "take `tied` out, or give the aggregation `level: rows`"
-            raise RecipeError(Problem(rule, f"tasks.{task}.tied", remedy=remedy))
+            remedy, free = "give the aggregation `level: rows`", isinstance(head, LanguageHead)
+            remedy = f"take `tied` out, or {remedy}" if free else remedy
+            raise RecipeError(Problem(rule, f"tasks.{task}.{'tied' if free else 'type'}", remedy=remedy))
 
 
 def layout_of(model: Model, tasks: Iterable[str]) -> Layout:

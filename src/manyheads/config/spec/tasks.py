@@ -65,7 +65,7 @@ class TaskBase(Strict):
     metric: str | None = None
     """Score that chooses checkpoints.
 
-    Default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking), perplexity (language modelling).
+    Default: accuracy, f1_micro (multilabel), spearman, span_f1, answer_f1, mrr (ranking), perplexity (words told).
     """
     metrics: list[str] = Field(default_factory=list)
     """Further scores to report."""
@@ -253,9 +253,22 @@ class LanguageModellingTask(TaskBase):
     """Of the adaptive softmax: numbers of words, commonest first, after which a cluster of rarer ones begins."""
 
 
+class MaskedLanguageModellingTask(TaskBase):
+    """The hidden pieces of a text, told by a pretrained encoder from all that is left of it. Cross-entropy.
+
+    It has no label column. The path begins with a `pretrained` module or an `adapter`, whose word embeddings are also the table
+    of the output; where the encoder's files have a head for this, its weights are the first ones. Other tasks on the same rows
+    read them unhidden.
+    """
+
+    type: Literal["masked_language_modelling"]
+    share: float = Field(default=0.15, gt=0, le=1)
+    """Part of each row's pieces that is chosen, at least one: of these 80 % are hidden, 10 % become any other, 10 % stay."""
+
+
 _BUILT_IN = (
     "binary", "classification", "multilabel", "regression", "tagging", "multiple_choice", "ranking", "matching",
-    "question_answering", "language_modelling",
+    "question_answering", "language_modelling", "masked_language_modelling",
 )  # fmt: skip
 
 
@@ -278,6 +291,7 @@ TaskSpec: TypeAlias = Annotated[
     | Annotated[MatchingTask, Tag("matching")]
     | Annotated[QuestionAnsweringTask, Tag("question_answering")]
     | Annotated[LanguageModellingTask, Tag("language_modelling")]
+    | Annotated[MaskedLanguageModellingTask, Tag("masked_language_modelling")]
     | Annotated[OwnTask, Tag("own")],
     own_or(frozenset(_BUILT_IN)),
 ]
