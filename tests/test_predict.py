@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from manyheads.errors import ArtefactError, ManyheadsError, RecipeError
-from manyheads.predict import Answer, Input, Predictor
+from manyheads.inputs import Input
+from manyheads.predict import Answer, Predictor
 from manyheads.task.base import Prediction
 from manyheads.text.tags import Span
 from manyheads.types import Batch, Tokens

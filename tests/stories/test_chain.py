@@ -15,10 +15,11 @@ from torch.testing import assert_close
 from manyheads.api import load_recipe, recipe_from
 from manyheads.artefact import load_artefact
 from manyheads.assemble import assemble
+from manyheads.inputs import Input
 from manyheads.model import Model
 from manyheads.nn.crf import Lattice
 from manyheads.nn.heads import CrfHead
-from manyheads.predict import Input, Predictor
+from manyheads.predict import Predictor
 from manyheads.run import run
 from manyheads.task.base import Reading
 from manyheads.text.tags import invalid_moves

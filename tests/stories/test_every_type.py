@@ -12,7 +12,8 @@ import torch
 from manyheads.api import load_recipe
 from manyheads.artefact import load_artefact
 from manyheads.assemble import assemble
-from manyheads.predict import Input, Predictor
+from manyheads.inputs import Input
+from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
 from manyheads.train.events import Finished

@@ -16,7 +16,8 @@ from manyheads.cli.console import note, out, print_json, printable, warn
 from manyheads.cli.streams import unread
 from manyheads.data.labels import kind_of
 from manyheads.errors import DataError, Problem, RecipeError, listed
-from manyheads.predict import Answer, Input, Predictor
+from manyheads.inputs import Input
+from manyheads.predict import Answer, Predictor
 
 
 @dataclass(frozen=True, slots=True)

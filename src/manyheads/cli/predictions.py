@@ -15,7 +15,8 @@ from manyheads.config.load import Loaded
 from manyheads.data.readers.glue import task_of
 from manyheads.errors import DataError, Problem, RecipeError, listed, shown
 from manyheads.folder import write_text
-from manyheads.predict import Answer, Input, Predictor
+from manyheads.inputs import Input
+from manyheads.predict import Answer, Predictor
 from manyheads.prepare import Source, sources
 from manyheads.rescore import held_out
 from manyheads.task.base import Prediction
