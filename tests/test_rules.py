@@ -30,6 +30,7 @@ SAFE_VALUES = {"shell": False, "trust_remote_code": False, "weights_only": True,
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc"}
 LAZY = {  # libraries that take a second to import, and the one place that needs each: most runs never get there
     "data/readers/hub.py": {"datasets"},
+    "nn/elmo_files.py": {"h5py"},
     "nn/lora.py": {"peft"},
     "text/tokenize.py": {"transformers"},
 }

@@ -33,6 +33,7 @@ from manyheads.config.spec.tasks import (
     TaggingTask,
     TaskBase,
 )
+from manyheads.config.spec.words import ElmoModule
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.inner_targets import NO_ANSWER
@@ -46,6 +47,8 @@ from manyheads.masked import behind, first_heads, mask_plan
 from manyheads.metrics import Accepted, Counted, Relevances, unfit
 from manyheads.model import Model
 from manyheads.modules import Modules, language_head, pool_plan, require_packages
+from manyheads.nn.elmo import Elmo
+from manyheads.nn.elmo_files import load_elmo
 from manyheads.nn.embedding import Embedding
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import ANY, Port
@@ -116,6 +119,8 @@ class Assembly:
                 if name not in model.pool:
                     continue
                 _first_vectors(model.pool[name], self.vocabularies.get(name), name)
+                if isinstance(module := model.pool[name], Elmo) and isinstance(spec, ElmoModule):
+                    load_elmo(module, self.base / spec.weights, f"modules.{name}.weights")
                 if spec.load is not None:
                     load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
                     load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))

@@ -24,8 +24,8 @@ from manyheads.text.tokenize import Tokenizer
 FORMAT = 1
 BORROWING = ("adapter", "language_head", "masked_head")  # types of modules whose `of` names an earlier one that they are given
 ENCODERS = ("pretrained", "adapter")  # types of modules that have a folder of their own in an artefact
-READERS = ("embedding", "characters")  # those that read words, and have a folder for their vocabulary
-_SPELLED = ("characters",)  # those that read letters
+READERS = ("embedding", "characters", "elmo")  # those that read words, and have a folder for their vocabulary
+_SPELLED = ("characters", "elmo")  # those that read letters
 
 
 @dataclass(frozen=True, slots=True)

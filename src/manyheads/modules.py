@@ -27,6 +27,7 @@ from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
     ConvolutionModule,
+    ElmoModule,
     EmbeddingModule,
     ReadingModule,
     RecurrentModule,
@@ -37,6 +38,7 @@ from manyheads.errors import Problem, RecipeError, WiringError
 from manyheads.graph import Step
 from manyheads.model import ports_of
 from manyheads.nn.build import build_module
+from manyheads.nn.elmo_files import read_shape, require_h5py, shape_options
 from manyheads.nn.language import misplaced
 from manyheads.nn.lora import require_peft
 from manyheads.nn.trunk import measure_encoder, resolve_lora
@@ -66,7 +68,7 @@ class Modules:
         self.gives: dict[str, Port] = {}
         self.looks: dict[str, Looks] = {}
         self.tokenizers: dict[str, Tokenizer] = {}
-        self.layers: dict[str, int] = {}  # of each pretrained module, embeddings counted
+        self.layers: dict[str, int] = {}  # of each module that gives its layers, embeddings counted
 
     def add(self, name: str, plan: ModulePlan) -> str:
         """A module that assembling brings; the same one may be added again."""
@@ -192,6 +194,10 @@ class Modules:
                 options |= {"words": len(found.tokenizer), "width": self._vector_width(name, spec, given)}
             case CharactersModule():
                 pass
+            case ElmoModule():
+                shape = read_shape(self.base / spec.options, f"modules.{name}.options")
+                options = {"max_length": spec.max_length, "dropout": spec.dropout, **shape_options(shape)}
+                self.layers[name] = shape.depth + 1
             case ConcatModule():
                 widths = [self._want(name, port, place, "states", "vector") for port in inputs]
                 options = {"kind": before.kind, "widths": widths}
@@ -311,3 +317,5 @@ def require_packages(recipe: Recipe) -> None:
     for name, spec in recipe.modules.items():
         if isinstance(spec, AdapterModule) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
             require_peft(f"modules.{name}.{'type' if isinstance(spec, AdapterModule) else 'lora'}")
+        elif isinstance(spec, ElmoModule):
+            require_h5py(f"modules.{name}.weights")

@@ -177,6 +177,7 @@ class States(RowBlock):
     words  (B, W) int64, as in `Tokens`
     below  (B, T, D) float each, of the embeddings and the layers under the last; empty when no path reads them
     carry  (B,) int64, as in `Tokens`
+    apart  whether `states` are made of the layers and none of them, so that `below` has the last layer as well
     """
 
     states: Tensor
@@ -184,6 +185,7 @@ class States(RowBlock):
     words: Tensor | None = None
     below: tuple[Tensor, ...] = ()
     carry: Tensor | None = None
+    apart: bool = field(default=False, metadata=KEPT)
 
     FILL: ClassVar[Mapping[str, int]] = {"words": -1}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.words import CharactersModule, EmbeddingModule, ReadingModule, VocabularySpec
+from manyheads.config.spec.words import CharactersModule, ElmoModule, EmbeddingModule, ReadingModule, VocabularySpec
 from manyheads.errors import Problem, WiringError
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
@@ -86,7 +86,7 @@ def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prep
     }
     top = files[owner].top if owner in files else ()
     tokenizer = vocabulary(total, Wanted(spec.lower, spec.min_count, spec.size, (*listed, *top)))
-    if any(isinstance(recipe.modules[name], CharactersModule) for name in modules):
+    if any(isinstance(recipe.modules[name], CharactersModule | ElmoModule) for name in modules):
         tokenizer = tokenizer.spelling()
     return Vocabulary(
         modules=modules,

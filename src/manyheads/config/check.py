@@ -29,10 +29,12 @@ from manyheads.config.spec.tasks import (
     TaggingTask,
     TaskBase,
 )
+from manyheads.config.spec.words import ElmoModule
 from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
 _FIELDS = ("text",)  # the fields of a batch of text
+_LAYERED = PretrainedModule | AdapterModule | ElmoModule  # modules whose layers can be read one by one
 _FROM_KEYS = frozenset({"from_", "label", "weight", "missing"})
 
 
@@ -137,12 +139,14 @@ def _layers(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
     for i, step in enumerate(task.path):
         inputs, result = (step.inputs, step.name or step.module) if isinstance(step, StepSpec) else ([], step)
         if isinstance(recipe.modules.get(_module(step)), LayerModule | ScalarMixModule):
-            encoders = [r for r, m in earlier.items() if isinstance(recipe.modules.get(m), PretrainedModule | AdapterModule)]
+            encoders = [r for r, m in earlier.items() if isinstance(recipe.modules.get(m), _LAYERED)]
             source = inputs[0] if inputs else next(reversed(earlier), _BATCH)
             head = source.partition(".")[0]
             if source not in encoders and (head == _BATCH or earlier.get(head) in recipe.modules):
                 path: KeyPath = ("tasks", name, "path", i)
-                rule = f"module {_module(step)!r} reads the layers of an encoder, an earlier step of a pretrained module"
+                rule = (
+                    f"module {_module(step)!r} reads the layers of an encoder, an earlier step of a pretrained or `elmo` module"
+                )
                 yield absent((*path, "inputs", 0) if inputs else path, rule, source, encoders)
         earlier[result] = _module(step)
 

@@ -9,6 +9,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
 from manyheads.config.spec.modules import ModuleSpec, PretrainedModule
 from manyheads.config.spec.tasks import TaskBase
+from manyheads.config.spec.words import ElmoModule, EmbeddingModule
 
 
 def rebase(recipe: Recipe, old: Path, new: Path) -> Recipe:
@@ -46,12 +47,27 @@ def _data(spec: DataSpec, old: Path, new: Path) -> DataSpec:
 def _module(module: ModuleSpec, old: Path, new: Path) -> ModuleSpec:
     if isinstance(module, PretrainedModule) and (old / module.name / "config.json").is_file():
         module = module.model_copy(update={"name": _moved(module.name, old, new)})
+    if isinstance(module, ElmoModule):
+        files = {"options": module.options, "weights": module.weights}
+        module = module.model_copy(update={key: _moved(name, old, new) for key, name in files.items()})
+    if isinstance(module, EmbeddingModule):
+        module = _embedding(module, old, new)
     if isinstance(module.load, str):
         return module.model_copy(update={"load": _moved(module.load, old, new)})
     if module.load is not None:
         load = module.load.model_copy(update={"from_": _moved(module.load.from_, old, new)})
         return module.model_copy(update={"load": load})
     return module
+
+
+def _embedding(module: EmbeddingModule, old: Path, new: Path) -> EmbeddingModule:
+    update: dict[str, object] = {}
+    if module.vectors is not None and (old / module.vectors).is_file():
+        update["vectors"] = _moved(module.vectors, old, new)
+    if module.vocabulary is not None and module.vocabulary.file is not None:
+        file = _moved(module.vocabulary.file, old, new)
+        update["vocabulary"] = module.vocabulary.model_copy(update={"file": file})
+    return module.model_copy(update=update)
 
 
 def _moved(name: str, old: Path, new: Path) -> str:

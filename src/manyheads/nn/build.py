@@ -11,6 +11,7 @@ from torch import nn
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.convolution import Convolution
+from manyheads.nn.elmo import Elmo
 from manyheads.nn.embedding import Characters, Concat, Embedding
 from manyheads.nn.feedforward import FeedForward
 from manyheads.nn.heads import CrfHead, RowHead, SpanHead, WordHead
@@ -35,6 +36,7 @@ MODULES.register("scalar_mix")(ScalarMix)
 MODULES.register("feedforward")(FeedForward)
 MODULES.register("embedding")(Embedding)
 MODULES.register("characters")(Characters)
+MODULES.register("elmo")(Elmo)
 MODULES.register("concat")(Concat)
 MODULES.register("recurrent")(Recurrent)
 MODULES.register("convolution")(Convolution)

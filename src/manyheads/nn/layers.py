@@ -66,4 +66,4 @@ def _layers(states: States) -> tuple[Tensor, ...]:
         raise ValueError(
             "all layers of an encoder are wanted, but these are the states of one; a Trunk with `layers` gives all"
         )
-    return (*states.below, states.states)
+    return states.below if states.apart else (*states.below, states.states)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch.nn import Parameter
 
 from manyheads.model import Model
+from manyheads.nn.elmo import Elmo
 from manyheads.nn.trunk import Trunk
 
 _NUMBER = re.compile(r"(?:^|\.)(\d+)\.")
@@ -20,7 +21,7 @@ class Group:
 
     modules     names of the modules that hold them; more than one for weights that are tied
     tasks       the tasks that train them
-    pretrained  whether they are a trunk's
+    pretrained  whether they are a trunk's or an ELMo's
     depth       layers of the trunk above them
     decays      False for biases, norms and other vectors
     """
@@ -42,6 +43,7 @@ def groups_of(model: Model) -> dict[Group, list[Parameter]]:
         for parameter in module.parameters():
             holders.setdefault(parameter, []).append(name)
     depth = {p: d for module in model.modules() if isinstance(module, Trunk) for p, d in _depths(module).items()}
+    depth |= {p: 0 for module in model.modules() if isinstance(module, Elmo) for p in module.parameters()}
     found: dict[Group, list[Parameter]] = {}
     for parameter, modules in holders.items():
         if parameter.requires_grad:

@@ -13,6 +13,7 @@ from manyheads.config.spec.words import (
     CharactersModule,
     ConcatModule,
     ConvolutionModule,
+    ElmoModule,
     EmbeddingModule,
     RecurrentModule,
     TransformerModule,
@@ -20,7 +21,7 @@ from manyheads.config.spec.words import (
 
 _BUILT_IN = (
     *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
-    *("embedding", "characters", "concat", "recurrent", "convolution", "transformer"),
+    *("embedding", "characters", "elmo", "concat", "recurrent", "convolution", "transformer"),
     *("cross_stitch", "layer_stitch"),
 )
 
@@ -79,7 +80,7 @@ class PoolModule(ModuleBase):
 
 
 class LayerModule(ModuleBase):
-    """One layer of a pretrained encoder: takes all layers, gives that one's states (B, T, D)."""
+    """One layer of a pretrained encoder, or of an ELMo: takes all layers, gives that one's states (B, T, D)."""
 
     type: Literal["layer"]
     index: int
@@ -87,7 +88,7 @@ class LayerModule(ModuleBase):
 
 
 class ScalarMixModule(ModuleBase):
-    """Layers of a pretrained encoder, mixed with learned weights: takes all layers, gives states (B, T, D)."""
+    """Layers of a pretrained encoder, or of an ELMo, mixed with learned weights: takes all layers, gives states (B, T, D)."""
 
     type: Literal["scalar_mix"]
     layers: list[int] | None = Field(default=None, min_length=1)
@@ -125,6 +126,7 @@ ModuleSpec: TypeAlias = Annotated[
     | Annotated[FeedForwardModule, Tag("feedforward")]
     | Annotated[EmbeddingModule, Tag("embedding")]
     | Annotated[CharactersModule, Tag("characters")]
+    | Annotated[ElmoModule, Tag("elmo")]
     | Annotated[ConcatModule, Tag("concat")]
     | Annotated[RecurrentModule, Tag("recurrent")]
     | Annotated[ConvolutionModule, Tag("convolution")]

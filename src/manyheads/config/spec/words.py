@@ -65,6 +65,19 @@ class CharactersModule(ReadingModule):
     """Widths of the convolutions, in bytes of UTF-8."""
 
 
+class ElmoModule(ReadingModule):
+    """A published ELMo, which reads words by their letters and then both ways. Takes tokens, gives states (B, T, D).
+
+    By itself it gives the mean of its layers; `scalar_mix` learns how much of each, `layer` takes one. Needs the extra `elmo`.
+    """
+
+    type: Literal["elmo"]
+    options: str
+    """Its options.json, relative to the recipe."""
+    weights: str
+    """Its weights, an .hdf5 file, relative to the recipe."""
+
+
 class ConcatModule(ModuleBase):
     """Several states, or several vectors, side by side. The step names its `inputs`."""
 
