@@ -68,12 +68,13 @@ def test_data_sets_that_share_a_module_share_the_words(data: Path) -> None:
     found = assembled(made({"mood": mood("words", "lstm"), "names": names("words"), "other": other},
                            {**SCRATCH, "others": {"type": "embedding", "width": 6}})).vocabularies  # fmt: skip
     assert set(found) == {"words", "others"}
-    assert (found["words"].modules, found["words"].sources) == (("words",), ("mood", "names"))
-    assert found["others"].sources == ("other",)
+    facts = found["words"].facts
+    assert (facts.modules, tuple(facts.unknown)) == (("words",), ("mood", "names"))
+    assert tuple(found["others"].facts.unknown) == ("other",)
     tokenizer = found["words"].tokenizer
     assert [tokenizer.piece(i) for i in range(5, len(tokenizer))] == ["good", "a", "film", "bad", ",", "is", "rome", "so"]
-    assert found["words"].words == 8
-    assert found["words"].unknown == {"mood": 0.0, "names": 0.0}
+    assert (facts.words, facts.known) == (8, 8)
+    assert facts.unknown == {"mood": {"train": 0.0, "dev": 0.0}, "names": {"train": 0.0, "dev": 0.0}}
     assert found["others"].tokenizer.number("film") is None
 
 
@@ -87,7 +88,7 @@ def test_unknown_words_are_counted(data: Path) -> None:
     modules = {**SCRATCH, "words": {"type": "embedding", "width": 6, "vocabulary": {"min_count": 2, "size": 2}}}
     found = assembled(made({"mood": mood("words", "lstm")}, modules)).vocabularies["words"]
     assert [found.tokenizer.piece(i) for i in range(5, len(found.tokenizer))] == ["good", "a"]
-    assert found.unknown["mood"] == pytest.approx(1 - 5 / 11)
+    assert found.facts.unknown["mood"]["train"] == pytest.approx(1 - 5 / 11)
 
 
 def test_one_description_of_a_vocabulary(data: Path) -> None:

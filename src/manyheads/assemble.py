@@ -57,7 +57,7 @@ from manyheads.task.base import TaskType
 from manyheads.task.teaching import Teaching
 from manyheads.teachers import Teacher, find_teachers
 from manyheads.text.tokenize import Tokenizer
-from manyheads.vocabularies import Vocabulary, find_vocabularies
+from manyheads.vocabularies import Vocabulary, VocabularyFacts, find_vocabularies
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,11 @@ class Assembly:
     def base(self) -> Path:
         """The folder that the recipe's file names start from."""
         return self.loaded.path.parent if self.loaded.path else Path()
+
+    @property
+    def words(self) -> tuple[VocabularyFacts, ...]:
+        """What each vocabulary has of the words of its data sets."""
+        return tuple({found.facts.modules: found.facts for found in self.vocabularies.values()}.values())
 
     @property
     def tokenizers(self) -> dict[str, Tokenizer]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from manyheads.blueprint import Blueprint
 from manyheads.nn.stitch import Shares
 from manyheads.types import Record
+from manyheads.vocabularies import VocabularyFacts
 
 _EXAMPLES = {
     "text": '"A text of your own"',
@@ -26,6 +27,7 @@ def card(
     rows: Mapping[str, Mapping[str, int]],
     facts: Mapping[str, str],
     shares: Mapping[str, Shares] | None = None,
+    vocabularies: Sequence[VocabularyFacts] = (),
 ) -> str:
     """Markdown with a YAML head: tasks, data, scores, what units of learned sharing learned, how to use it, how it was made.
 
@@ -34,13 +36,14 @@ def card(
     parts = [
         _head(name, records),
         f"# {_plain(name)}\n",
-        f"One encoder, {len(blueprint.tasks)} tasks, trained together with manyheads.\n",
+        f"{_kind(blueprint)}\n",
         "## Tasks\n",
         _table(("task", "type", "reads", "path"), _tasks(blueprint)),
         "## Data\n",
         _table(
             ("data set", "rows"), ((_plain(d), ", ".join(f"{s} {n}" for s, n in splits.items())) for d, splits in rows.items())
         ),
+        *_words(vocabularies),
         "## Scores\n",
         _table(("task", "data", "split", "metric", "value"), _scores(records)),
         *_sharing(shares or {}),
@@ -54,6 +57,33 @@ def card(
         "covered; texts longer than the encoder's limit are cut, and the answer says by how many pieces.\n",
     ]
     return "\n".join(parts)
+
+
+def _kind(blueprint: Blueprint) -> str:
+    """A sentence: what reads for the tasks, where it was trained before, and how many there are."""
+    read = {
+        "encoder": sum(plan.type == "pretrained" for plan in blueprint.modules.values()),
+        "ELMo": sum(plan.type == "elmo" for plan in blueprint.modules.values()),
+    }
+    parts = [f"{count} {what}{'s' * (count > 1)}" for what, count in (*read.items(), ("task", len(blueprint.tasks))) if count]
+    return f"{', '.join(parts)}, trained {'together ' * (len(blueprint.tasks) > 1)}with manyheads."
+
+
+def _words(vocabularies: Sequence[VocabularyFacts]) -> Iterable[str]:
+    """What each vocabulary has of the words of its data sets, and the vectors it began with."""
+    if vocabularies:
+        yield "## Words\n"
+        head = ("data set", "different words", "known words", "unknown")
+        yield _table(head, (row for facts in vocabularies for row in _of_words(facts)))
+    for facts in vocabularies:
+        for module, share in facts.vectors.items():
+            yield f"The file of vectors of {_plain(module)} has {share:.1%} of the known words.\n"
+
+
+def _of_words(facts: VocabularyFacts) -> Iterable[Sequence[str]]:
+    for name, shares in facts.unknown.items():
+        unknown = ", ".join(f"{split} {share:.1%}" for split, share in shares.items())
+        yield _plain(name), f"{facts.words:,}", f"{facts.known:,}", unknown
 
 
 def _examples(blueprint: Blueprint) -> str:

@@ -23,6 +23,7 @@ from manyheads.train.advice import advise
 from manyheads.train.layout import balancer_of
 from manyheads.train.loop import rounds_in, steps_in
 from manyheads.train.optim import make_optimizer
+from manyheads.vocabularies import VocabularyFacts
 
 _MOMENTS = 2  # numbers that Adam keeps for a parameter
 
@@ -59,7 +60,7 @@ class Plan:
     module, and the tasks that it answers. `learns`: the mixture's shares, and with them all counts of data
     sets, will follow from what the run sees. `weighted`: as how many rows the labelled rows of a task count, where they have
     weights. `teachers`: how many rows each answers before the first step, which comes on top too.
-    `warnings` are sentences about what a user may not expect.
+    `vocabularies`: what each has of the words of its data sets. `warnings` are sentences about what a user may not expect.
     """
 
     datasets: Mapping[str, DatasetPlan]
@@ -77,6 +78,7 @@ class Plan:
     seconds: float
     passes: Mapping[str, tuple[str, ...]]
     learns: bool
+    vocabularies: tuple[VocabularyFacts, ...]
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -141,6 +143,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         seconds=round(_seconds(assembly, model, stream, updates), 1),
         passes=_passes(model),
         learns=stream.learns,
+        vocabularies=assembly.words,
         warnings=advise(recipe, assembly, stream),
     )
 

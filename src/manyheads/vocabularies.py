@@ -4,37 +4,57 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.words import CharactersModule, ElmoModule, EmbeddingModule, ReadingModule, VocabularySpec
+from manyheads.data.read import Split
 from manyheads.errors import Problem, WiringError
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.vectors import Vectors, read_vectors
-from manyheads.text.vocabulary import Wanted, count, read_list, vocabulary
+from manyheads.text.vocabulary import SPECIAL, Wanted, count, read_list, vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyFacts:
+    """What a vocabulary has, and has not, of the words of its data sets.
+
+    modules    names of the modules that read by it, in the order of the recipe
+    words      how many different words the training rows have, folded as the vocabulary folds them
+    known      how many words it has
+    vectors    module that begins with vectors of a file to the share of the known words that the file has
+    unknown    data set and split to the share of the words there that it has not
+    strangers  data set and split to the number of rows that have words, none of which it has
+    letters    whether words are read by their letters as well, or by these alone
+    """
+
+    modules: tuple[str, ...]
+    words: int
+    known: int
+    vectors: Mapping[str, float]
+    unknown: Mapping[str, Mapping[str, float]]
+    strangers: Mapping[str, Mapping[str, int]]
+    letters: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The words that some modules read, and what is known of them.
 
-    modules   names of the modules that read by it, in the order of the recipe
-    sources   the data sets that they read
-    vectors   of a module that begins with vectors of a file: numbers of the words found there (N,), their vectors (N, D)
-    words     how many different words the training rows have, folded as the vocabulary folds them
-    unknown   data set to the share of its training rows' words that are not in the vocabulary
+    tokenizer  what reads by it
+    vectors    of a module that begins with vectors of a file: numbers of the words found there (N,), their vectors (N, D)
+    facts      what it has of the words of the data sets that the modules read
     """
 
-    modules: tuple[str, ...]
-    sources: tuple[str, ...]
     tokenizer: Tokenizer
-    vectors: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    words: int = 0
-    unknown: Mapping[str, float] = field(default_factory=dict)
+    vectors: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    facts: VocabularyFacts
 
 
 def readers(source: Source, recipe: Recipe) -> list[str]:
@@ -75,8 +95,7 @@ def _groups(recipe: Recipe, found: Sequence[Prepared]) -> Iterator[tuple[tuple[s
 def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prepared], base: Path) -> Vocabulary:
     embeddings = {n: m for n, m in ((n, recipe.modules[n]) for n in modules) if isinstance(m, EmbeddingModule)}
     owner, spec = _described(embeddings)
-    counted = {p.source.name: count(_inputs(p)) for p in members}
-    total: Counter[str] = sum(counted.values(), Counter())
+    total: Counter[str] = sum((count(chain.from_iterable(_inputs(p, "train"))) for p in members), Counter())
     listed = read_list(base / spec.file, f"modules.{owner}.vocabulary.file") if spec.file else ()
     wanted = {*total, *(word.lower() for word in total), *listed} if spec.lower else {*total, *listed}
     files = {
@@ -88,14 +107,18 @@ def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prep
     tokenizer = vocabulary(total, Wanted(spec.lower, spec.min_count, spec.size, (*listed, *top)))
     if any(isinstance(recipe.modules[name], CharactersModule | ElmoModule) for name in modules):
         tokenizer = tokenizer.spelling()
-    return Vocabulary(
+    vectors = {name: _rows(tokenizer, found) for name, found in files.items()}
+    known, missing = len(tokenizer) - len(SPECIAL), {p.source.name: _missing(p, tokenizer) for p in members}
+    facts = VocabularyFacts(
         modules=modules,
-        sources=tuple(p.source.name for p in members),
-        tokenizer=tokenizer,
-        vectors={name: _rows(tokenizer, found) for name, found in files.items()},
         words=len({word.lower() for word in total} if spec.lower else total),
-        unknown={name: _unknown(counts, tokenizer) for name, counts in counted.items()},
+        known=known,
+        vectors={name: len(numbers) / known for name, (numbers, _) in vectors.items()},
+        unknown={name: {split: share for split, (share, _) in found.items()} for name, found in missing.items()},
+        strangers={name: {split: rows for split, (_, rows) in found.items()} for name, found in missing.items()},
+        letters=tokenizer.spells,
     )
+    return Vocabulary(tokenizer, vectors, facts)
 
 
 def _described(embeddings: Mapping[str, EmbeddingModule]) -> tuple[str, VocabularySpec]:
@@ -109,22 +132,34 @@ def _described(embeddings: Mapping[str, EmbeddingModule]) -> tuple[str, Vocabula
     return said[0] if said else (next(iter(embeddings), ""), VocabularySpec())
 
 
-def _inputs(prepared: Prepared) -> Iterator[str | Sequence[str]]:
-    """All texts, and lists of words, of the training rows; what is no text is told when rows are encoded."""
+def _inputs(prepared: Prepared, split: Split) -> Iterator[list[str | Sequence[str]]]:
+    """The texts, and lists of words, of each row of a split; what is no text is told when rows are encoded."""
     inputs = prepared.source.inputs
-    for row in prepared.rows["train"]:
+    for row in prepared.rows[split]:
+        found: list[str | Sequence[str]] = []
         for column in inputs.columns:
             value = row.values.get(column)
             if isinstance(value, str):
-                yield value
+                found.append(value)
             elif isinstance(value, Sequence):
                 words = [word for word in value if isinstance(word, str)]
-                yield from [words] if column == inputs.words else words
+                found += [words] if column == inputs.words else words
+        yield found
 
 
-def _unknown(counts: Counter[str], tokenizer: Tokenizer) -> float:
-    known = sum(times for word, times in counts.items() if tokenizer.number(word) is not None)
-    return 1 - known / (counts.total() or 1)
+def _missing(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, tuple[float, int]]:
+    """Of each split the share of words that are not known, and the number of rows that have no other."""
+    found: dict[str, tuple[float, int]] = {}
+    known = cache(lambda word: tokenizer.number(word) is not None)
+    for split in prepared.rows:
+        words = unknown = strangers = 0
+        for row in _inputs(prepared, split):
+            counts = count(row)
+            lacking = sum(times for word, times in counts.items() if not known(word))
+            words, unknown = words + counts.total(), unknown + lacking
+            strangers += 0 < lacking == counts.total()
+        found[split] = (unknown / max(words, 1), strangers)
+    return found
 
 
 def _rows(tokenizer: Tokenizer, found: Vectors) -> tuple[np.ndarray, np.ndarray]:

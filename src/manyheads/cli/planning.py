@@ -18,6 +18,7 @@ from manyheads.nn.stitch import shares_of
 from manyheads.plan import DatasetPlan, Plan, plan
 from manyheads.run import output_folder
 from manyheads.summary import summary
+from manyheads.vocabularies import VocabularyFacts
 
 
 def check(recipe: Path, overrides: Sequence[str], as_json: bool) -> None:
@@ -81,6 +82,7 @@ def _show(found: Plan, labels: Mapping[str, int]) -> None:
         if data.sequences != data.rows["train"]:
             read = f"the encoder reads {data.sequences:,} windows or choices for {data.rows['train']:,} training rows"
             out.print(f"{printable(name)}: {read}")
+    _show_words(found.vocabularies)
     head = ["data", "updates", "epochs", "rows", "pieces"]
     print_table(head, [_training(name, data) for name, data in found.datasets.items()], "What training takes", numbers=head[1:])
     if found.learns:
@@ -91,6 +93,25 @@ def _show(found: Plan, labels: Mapping[str, int]) -> None:
     _show_passes(found.passes)
     memory, checkpoint = (f"{count / 2**20:.0f} MiB" for count in (found.state_bytes, found.checkpoint_bytes))
     out.print(f"about {memory} of memory beside activations, {checkpoint} a checkpoint")
+
+
+def _show_words(vocabularies: Sequence[VocabularyFacts]) -> None:
+    """A line a data set that is read by words, and the share of each vocabulary for which a file has vectors."""
+    if not vocabularies:
+        return
+    head = ["data", "different\nwords", "known\nwords", "unknown\ntrain", "dev", "test"]
+    rows = [
+        [name, f"{facts.words:,}", f"{facts.known:,}", *(_percent(shares.get(split)) for split in ("train", "dev", "test"))]
+        for facts in vocabularies
+        for name, shares in facts.unknown.items()
+    ]
+    print_table(head, rows, "Words", numbers=head[1:])
+    for module, share in ((module, share) for facts in vocabularies for module, share in facts.vectors.items()):
+        out.print(f"{printable(module)}: the file of vectors has {_percent(share)} of the known words")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _show_passes(passes: Mapping[str, Sequence[str]]) -> None:

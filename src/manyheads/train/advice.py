@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 from manyheads.assemble import Assembly
@@ -22,6 +22,7 @@ from manyheads.train.follow import own_value
 from manyheads.train.loop import rounds_in, steps_in
 
 _HALF = 0.5
+_UNKNOWN = 0.2  # share of unknown words among dev rows above which it is told
 _SHOWN = 5  # groups of like labels that are told of a task
 
 
@@ -42,8 +43,22 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
     told += [text for split in (assembly.train, assembly.dev, assembly.test) for data in split.values() for text in data.lost()]
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
     told += [*_alone(recipe, assembly, stream), *_early(recipe, stream), *_late(recipe, steps)]
+    told += _unread(assembly)
     told += [*_unspent(recipe, assembly, stream), *_kept(recipe, assembly), *_adrift(recipe, stream)]
     return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly), *_ungapped(recipe, assembly, stream))
+
+
+def _unread(assembly: Assembly) -> Iterator[str]:
+    """Words that no vocabulary has, and rows of which nothing else is read; none where words are read by their letters too."""
+    for facts in (facts for facts in assembly.words if not facts.letters):
+        for name, shares in facts.unknown.items():
+            if (share := shares.get("dev", 0)) > _UNKNOWN:
+                remedy = "widen the `vocabulary`, or read `characters` as well"
+                yield f"{name}: {share:.1%} of the words in dev rows are unknown to {listed(facts.modules)}; {remedy}"
+        for name, counts in facts.strangers.items():
+            for split, rows in counts.items():
+                if rows:
+                    yield f"{name}: {rows} {split} rows have unknown words alone, so that all of one length read alike"
 
 
 def long_warmup(schedule: ScheduleSpec, steps: int) -> list[Problem]:

@@ -99,7 +99,7 @@ class Outcome:
             LABELS: dumps(self.assembly.labels) + "\n",
             DATA: dumps(self.assembly.origin) + "\n",
             RECORDS: journal.path.read_text(encoding="utf-8") if journal.path.exists() else "",
-            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, told, shares),
+            "README.md": card(name, self.assembly.blueprint, last, self.assembly.rows, told, shares, self.assembly.words),
         }
 
     def _put_back(self, weights: Mapping[str, Tensor], mean: tuple[Mapping[str, Tensor], int] | None) -> None:
