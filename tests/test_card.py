@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from manyheads.blueprint import Blueprint, TaskPlan
+from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan
 from manyheads.card import card
 from manyheads.graph import Step
 from manyheads.types import Record
+from manyheads.vocabularies import VocabularyFacts
 
 HOSTILE = [
     "../x",
@@ -91,3 +92,25 @@ def test_an_undefined_score_is_no_number() -> None:
 def test_the_head_is_json_inside() -> None:
     line = next(line for line in make("a").splitlines() if line.startswith("model-index: "))
     assert json.loads(line.removeprefix("model-index: "))[0]["name"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("types", "tasks", "told"),
+    [
+        (["pretrained", "pool"], 3, "1 encoder, 3 tasks, trained together with manyheads."),
+        (["pretrained", "adapter", "pretrained"], 1, "2 encoders, 1 task, trained with manyheads."),
+        (["elmo", "embedding"], 2, "1 ELMo, 2 tasks, trained together with manyheads."),
+        (["embedding", "recurrent"], 2, "2 tasks, trained together with manyheads."),
+    ],
+)
+def test_it_says_what_reads(types: list[str], tasks: int, told: str) -> None:
+    modules = {f"m{i}": ModulePlan(kind) for i, kind in enumerate(types)}
+    plans = {f"t{i}": TaskPlan("classification", (Step("m0"),)) for i in range(tasks)}
+    assert f"\n{told}\n" in card("x", Blueprint(modules, plans), [], {}, {})
+
+
+def test_it_tells_what_vocabularies_know() -> None:
+    facts = VocabularyFacts(("words",), 1200, 1000, {"words": 0.25}, {"a|b": {"train": 0.125, "dev": 0.5}}, {}, False)
+    text = card("x", Blueprint({}, {"t": TaskPlan("classification", (Step("m"),))}), [], {}, {}, None, [facts])
+    assert "| a&#124;b | 1,200 | 1,000 | train 12.5%, dev 50.0% |" in text
+    assert "The file of vectors of words has 25.0% of the known words." in text

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from manyheads.artefact import Artefact, without_bars
+from manyheads.blueprint import ENCODERS
 from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest
 from manyheads.folder import read_json, writing
 from manyheads.graph import Step
@@ -150,6 +151,9 @@ def _plan(artefact: Artefact, name: str) -> _Plan:
         raise RecipeError(Problem(rule, f"tasks.{name}.type", artefact.blueprint.tasks[name].type))
     _require_chain(task.steps, place)
     first, *rest = (step.module for step in task.steps)
+    if (begins := artefact.blueprint.modules[first].type) not in ENCODERS:
+        rule = f"a plain model begins with a pretrained encoder, and this path with {first!r} of type {begins!r}"
+        raise RecipeError(Problem(rule, place, remedy="serve it with `manyheads predict`, or in Python with `Predictor`"))
     config = _config(_trunk(artefact, first), task, kind)
     try:
         with torch.device("meta"):
@@ -165,11 +169,8 @@ def _plan(artefact: Artefact, name: str) -> _Plan:
 
 
 def _trunk(artefact: Artefact, name: str) -> Trunk:
-    """The module with which paths begin; an artefact has text for no other kind."""
-    module = artefact.model.pool[name]
-    if not isinstance(module, Trunk):
-        raise RecipeError(Problem("only paths that begin with a pretrained encoder can be exported", f"modules.{name}", name))
-    return module
+    """The encoder of a path that was planned: it begins with one."""
+    return cast(Trunk, artefact.model.pool[name])
 
 
 def _require_chain(steps: Sequence[Step], place: str) -> None:

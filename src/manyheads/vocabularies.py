@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.words import CharactersModule, ElmoModule, EmbeddingModule, ReadingModule, VocabularySpec
 from manyheads.data.read import Split
-from manyheads.errors import Problem, WiringError
+from manyheads.errors import Problem, RecipeError, WiringError
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.vectors import Vectors, read_vectors
@@ -104,7 +104,11 @@ def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prep
         if m.vectors is not None
     }
     top = files[owner].top if owner in files else ()
-    tokenizer = vocabulary(total, Wanted(spec.lower, spec.min_count, spec.size, (*listed, *top)))
+    try:
+        tokenizer = vocabulary(total, Wanted(spec.lower, spec.min_count, spec.size, (*listed, *top)))
+    except RecipeError as error:
+        place = f"modules.{owner}.vocabulary" if embeddings and embeddings[owner].vocabulary else f"modules.{modules[0]}"
+        raise RecipeError(*(replace(problem, place=place) for problem in error.problems)) from error
     if any(isinstance(recipe.modules[name], CharactersModule | ElmoModule) for name in modules):
         tokenizer = tokenizer.spelling()
     vectors = {name: _rows(tokenizer, found) for name, found in files.items()}

@@ -67,7 +67,7 @@ def test_numbers_beside_words(tmp_path: Path) -> None:
     [
         ("ragged 1 2", r"vectors\.txt:2: each line is a word and its vector of 3 numbers, as the first one; found '2 numbers'"),
         ("wide 1 2 3 4", r"vectors\.txt:2: each line is a word and its vector of 3 numbers.*found '4 numbers'"),
-        ("film 1 x 3", r"vectors\.txt:2: a vector is of numbers: could not convert"),
+        ("film 1 x 3", r"vectors\.txt:2: a vector is of numbers; found 'x'"),
         ("film 1 nan 3", r"vectors\.txt:2: a vector has a number that is not finite; found 'film'"),
         ("a" * 2**20 + " 1 2 3", r"vectors\.txt:2: a line of vectors has at most 1,048,576 bytes"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyheads.errors import RecipeError, ResourceError
+from manyheads.errors import DataError, RecipeError, ResourceError
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.vocabulary import SPECIAL, Wanted, count, read_list, vocabulary
 
@@ -98,3 +98,6 @@ def test_a_list_in_a_file(tmp_path: Path) -> None:
         read_list(file, "x")
     with pytest.raises(ResourceError, match="cannot be read"):
         read_list(tmp_path / "none.txt", "x")
+    file.write_bytes(b"caf\xe9\n")
+    with pytest.raises(DataError, match=r"words\.txt: a list of words is text in UTF-8: .* at byte 4"):
+        read_list(file, "x")

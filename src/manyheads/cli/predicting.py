@@ -191,10 +191,20 @@ def _show(answer: Answer) -> None:
     if answer.cut:
         warn(f"the text is longer than the encoder reads; {answer.cut} pieces at its end are not read")
     for task, found in answer.to_json()["tasks"].items():
-        out.print(f"  {printable(task)}: {_summary(found)}")
+        out.print(f"  {printable(task)}: {_summary(found) or _tags(answer, found['tags'])}")
+
+
+def _tags(answer: Answer, tags: list[str]) -> str:
+    """The words with their tags, where these spell no spans; none where all are outside of any."""
+    if set(tags) <= {"O"}:
+        return "none"
+    given = answer.input
+    told = [given[a:b] for a, b in answer.words] if isinstance(given, str) else map(str, given)
+    return " ".join(f"{printable(word)}/{printable(tag)}" for word, tag in zip(told, tags, strict=False))
 
 
 def _summary(found: dict[str, Any]) -> str:
+    """The answer in a line; empty for tags that spell no span."""
     if "value" in found:
         return f"{found['value']:.3f}"
     if "label" in found:
@@ -213,4 +223,4 @@ def _summary(found: dict[str, Any]) -> str:
         return ", ".join(map(printable, found["labels"])) or "none"
     if "spans" not in found:
         return ", ".join(f"{measure} {value:.3f}" for measure, value in found.items())
-    return ", ".join(f"{printable(s['text'])} [{printable(s['label'])}]" for s in found["spans"]) or "none"
+    return ", ".join(f"{printable(s['text'])} [{printable(s['label'])}]" for s in found["spans"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
-from manyheads.config.check_adapters import check_adapters, encoder_of, under_adapters
+from manyheads.config.check_adapters import check_adapters, under_adapters
 from manyheads.config.check_language import check_language, check_streams
+from manyheads.config.check_lengths import check_lengths
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
 from manyheads.config.check_sharing import check_sharing, idle_sharing
@@ -56,7 +57,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
         findings.extend(_path(name, task, root))
         findings.extend(_layers(name, task, recipe))
         findings.extend(_task_data(name, task, root, formats))
-        findings.extend(_length(name, task, recipe))
+        findings.extend(check_lengths(task, recipe, _home(name, task, recipe)))
         findings.extend(_parts(name, task, recipe))
         findings.extend(_labels(name, task))
         findings.extend(_likeness(name, task))
@@ -234,18 +235,6 @@ def _parts(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
     if apart and not asked and not isinstance(task, MatchingTask):
         rule = f"the two texts of a row are read each by itself for {listed(apart)}, and only matching learns from that"
         yield Finding(type_path, rule, kind, remedy="name the same files as a data set of the task's own")
-
-
-def _length(name: str, task: TaskBase, recipe: Recipe) -> Iterator[Finding]:
-    """A data set's own limit within that of the encoder which reads it."""
-    home, spec = _home(name, task, recipe)
-    encoder = encoder_of(_module(task.path[0]), recipe) if task.path else ""
-    first = recipe.modules.get(encoder)
-    if spec is None or spec.max_length is None or not isinstance(first, PretrainedModule):
-        return
-    if spec.max_length > first.max_length:
-        rule = f"the data set's limit is above that of the encoder {encoder!r}, which is {first.max_length}"
-        yield Finding((*home, "max_length"), rule, str(spec.max_length), remedy="raise `max_length` of the encoder as well")
 
 
 def _labels(name: str, task: TaskBase) -> Iterator[Finding]:

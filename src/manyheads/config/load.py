@@ -20,7 +20,7 @@ from manyheads.config.node import Finding, KeyPath, Node, from_python, overlay
 from manyheads.config.overrides import apply_overrides, retyped
 from manyheads.config.recipe import Recipe
 from manyheads.config.source import Source, read_source
-from manyheads.errors import MissingExtraError, Problem, RecipeError
+from manyheads.errors import MissingExtraError, Problem, RecipeError, ResourceError
 
 _SHOWN = 20  # problems of one message
 _ROUNDS = 4  # how often mistakes are cut out so that the rules can run on the rest
@@ -58,7 +58,7 @@ class Loaded:
         """An error from inside, of rules that need the data or a package, tells where its dotted keys stand in the file."""
         try:
             yield
-        except (RecipeError, MissingExtraError) as error:
+        except (RecipeError, MissingExtraError, ResourceError) as error:
             placed = dict.fromkeys(
                 _placed(problem, self.root) for problem in error.problems
             )  # tasks may share a step by an alias

@@ -123,8 +123,9 @@ def _words(path: Path, width: int, header: bool) -> Iterator[_Line]:
 def _parsed(numbers: list[bytes], place: str) -> np.ndarray:
     try:
         return np.array(list(map(float, numbers)), np.float32)
-    except ValueError as error:
-        raise DataError(Problem(f"a vector is of numbers: {error}", place)) from None
+    except ValueError:
+        wrong = next(number for number in numbers if not _is_number(number))
+        raise DataError(Problem("a vector is of numbers", place, wrong[:60].decode(errors="replace"))) from None
 
 
 def _finite(row: Callable[[], np.ndarray], place: str, word: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
-from manyheads.errors import Problem, RecipeError, ResourceError
+from manyheads.errors import DataError, Problem, RecipeError, ResourceError
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.words import PATTERN, words
 
@@ -60,6 +60,8 @@ def vocabulary(counted: Mapping[str, int], wanted: Wanted) -> Tokenizer:
     listed = [fold.normalize_str(w) if fold else w for w in wanted.listed]
     kept = [w for w in dict.fromkeys([*SPECIAL, *listed, *frequent[: wanted.most]]) if w]
     if len(kept) == len(SPECIAL):
+        if not totals:
+            raise RecipeError(Problem("no word is left in the vocabulary: the training rows hold none"))
         rule = f"no word is left in the vocabulary: of {len(totals)} different words none comes {wanted.least} times"
         raise RecipeError(Problem(rule, remedy="lower `min_count`, or name a vocabulary's `file`"))
     backend = tokenizers.Tokenizer(WordLevel({word: i for i, word in enumerate(kept)}, unk_token=UNKNOWN))
@@ -72,11 +74,18 @@ def vocabulary(counted: Mapping[str, int], wanted: Wanted) -> Tokenizer:
 
 
 def read_list(path: Path, place: str) -> tuple[str, ...]:
-    """The words in a file, one a line; of lines with more columns the first. ResourceError where it cannot be read."""
+    """The words in a file, one a line; of lines with more columns the first.
+
+    ResourceError where it cannot be read, DataError where it is no text, RecipeError where it has no word.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResourceError(Problem(f"the list of words cannot be read: {error}", place, str(path))) from error
+    except OSError as error:
+        rule = f"the list of words cannot be read: {error.strerror or error}"
+        raise ResourceError(Problem(rule, place, str(path), remedy="name a file relative to the recipe")) from error
+    except UnicodeDecodeError as error:
+        rule = f"a list of words is text in UTF-8: {error.reason} at byte {error.start + 1}"
+        raise DataError(Problem(rule, str(path))) from error
     found = tuple(line.split()[0] for line in lines if line.strip())
     if not found:
         raise RecipeError(Problem("the list of words is empty", place, str(path)))
