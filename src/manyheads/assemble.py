@@ -8,9 +8,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from torch import nn
-
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
 from manyheads.config.check_mixture import settled
 from manyheads.config.load import Loaded
@@ -49,7 +46,6 @@ from manyheads.model import Model
 from manyheads.modules import Modules, language_head, pool_plan, require_packages
 from manyheads.nn.elmo import Elmo
 from manyheads.nn.elmo_files import load_elmo
-from manyheads.nn.embedding import Embedding
 from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import ANY, Port
 from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
@@ -57,7 +53,7 @@ from manyheads.task.base import TaskType
 from manyheads.task.teaching import Teaching
 from manyheads.teachers import Teacher, find_teachers
 from manyheads.text.tokenize import Tokenizer
-from manyheads.vocabularies import Vocabulary, VocabularyFacts, find_vocabularies
+from manyheads.vocabularies import Vocabulary, VocabularyFacts, find_vocabularies, first_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,7 @@ class Assembly:
             for name, spec in self.recipe.modules.items():
                 if name not in model.pool:
                     continue
-                _first_vectors(model.pool[name], self.vocabularies.get(name), name)
+                first_vectors(model.pool[name], self.vocabularies.get(name), name)
                 if isinstance(module := model.pool[name], Elmo) and isinstance(spec, ElmoModule):
                     load_elmo(module, self.base / spec.weights, f"modules.{name}.weights")
                 if spec.load is not None:
@@ -176,14 +172,6 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         teachers=teachers,
         vocabularies=vocabularies,
     )
-
-
-def _first_vectors(module: nn.Module, vocabulary: Vocabulary | None, name: str) -> None:
-    """Vectors of a file into the table of an embedding; words that the file does not have keep what the seed gave them."""
-    if vocabulary is not None and isinstance(module, Embedding) and name in vocabulary.vectors:
-        numbers, rows = vocabulary.vectors[name]
-        with torch.no_grad():
-            module.table.weight[torch.from_numpy(numbers)] = torch.from_numpy(rows)
 
 
 def _prepare(recipe: Recipe, base: Path) -> list[Prepared]:

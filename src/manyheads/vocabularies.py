@@ -10,11 +10,14 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.words import CharactersModule, ElmoModule, EmbeddingModule, ReadingModule, VocabularySpec
 from manyheads.data.read import Split
 from manyheads.errors import Problem, RecipeError, WiringError
+from manyheads.nn.embedding import Embedding
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.vectors import Vectors, read_vectors
@@ -74,6 +77,14 @@ def find_vocabularies(recipe: Recipe, found: Sequence[Prepared], base: Path) -> 
         made = _vocabulary(recipe, modules, members, base)
         by_module |= dict.fromkeys(modules, made)
     return by_module
+
+
+def first_vectors(module: nn.Module, vocabulary: Vocabulary | None, name: str) -> None:
+    """Vectors of a file into the table of an embedding; words that the file does not have keep what the seed gave them."""
+    if vocabulary is not None and isinstance(module, Embedding) and name in vocabulary.vectors:
+        numbers, rows = vocabulary.vectors[name]
+        with torch.no_grad():
+            module.table.weight[torch.from_numpy(numbers)] = torch.from_numpy(rows)
 
 
 def _groups(recipe: Recipe, found: Sequence[Prepared]) -> Iterator[tuple[tuple[str, ...], list[Prepared]]]:
