@@ -123,8 +123,7 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         )
         for name, data in assembly.train.items()
     }
-    parameters = sum(p.numel() for p in model.parameters())
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters, trainable = _sizes(model)
     still = sum(p.numel() for p in {*weights_under_adapters(model).values()})
     state = 4 * (parameters + trainable * (1 + _MOMENTS))
     return Plan(
@@ -146,6 +145,12 @@ def plan(recipe: Recipe, assembly: Assembly, model: Model) -> Plan:
         vocabularies=assembly.words,
         warnings=advise(recipe, assembly, stream),
     )
+
+
+def _sizes(model: Model) -> tuple[int, int]:
+    """Parameters, and those that are trained."""
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(count for count, _ in counts), sum(count for count, trains in counts if trains)
 
 
 def _passes(model: Model) -> dict[str, tuple[str, ...]]:
