@@ -12,7 +12,7 @@ from manyheads.pytext.section import Section
 _OTHER = {
     "QueryDocumentPairwiseRankingTask": "no task type learns from a better and a worse answer to a query",
     "SemanticParsingTask": "no task type writes trees",
-    "MaskedLMTask": "no task type learns hidden words",
+    "MaskedLMTask": "`masked_language_modelling` learns hidden words of a pretrained encoder, and this one has none",
     "EnsembleTask": "a model has no copies of itself; train it with several seeds",
     "SequenceLabelingTask": "no task type writes texts",
     "PairwiseRegressionTask": "no task type compares two vectors",
