@@ -203,4 +203,4 @@ def test_a_layer_that_is_frozen_keeps_its_first_weights_and_is_not_counted(recip
 def test_check_finds_what_would_stop_the_run(recipe: Path) -> None:
     with pytest.raises(ResourceError) as caught:
         check(recipe, ["modules.encoder.load=runs/none"], False)
-    assert caught.value.problems[0].place == "modules.encoder.load"
+    assert caught.value.problems[0].place == "override 'modules.encoder.load=runs/none'"

@@ -64,7 +64,7 @@ def test_the_section_at_a_path(path: tuple[str | int, ...], section: type | None
             ("tasks", "a"),
             [
                 "tasks.a.data.max_length",
-                "modules.<name>.max_length (type pretrained or embedding or characters or transformer)",
+                "modules.<name>.max_length (type pretrained or embedding or characters or elmo or transformer)",
                 "data.<name>.max_length",
             ],
         ),
@@ -85,7 +85,7 @@ def test_the_nearest_home_comes_first() -> None:
 def test_types_that_are_built_in() -> None:
     assert list(builtin("modules")) == [
         *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
-        *("embedding", "characters", "concat", "recurrent", "convolution", "transformer"),
+        *("embedding", "characters", "elmo", "concat", "recurrent", "convolution", "transformer"),
         *("cross_stitch", "layer_stitch"),
     ]
     assert list(builtin("tasks")) == [
