@@ -14,7 +14,7 @@ from manyheads.api import recipe_from
 from manyheads.artefact import load_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.config.recipe import Recipe
-from manyheads.errors import ManyheadsError, RecipeError, WiringError
+from manyheads.errors import DataError, ManyheadsError, RecipeError, WiringError
 from manyheads.nn.embedding import Embedding
 from manyheads.plan import plan
 from manyheads.predict import Predictor
@@ -113,6 +113,20 @@ def test_vectors_of_a_file_are_the_first_weights(data: Path) -> None:
         assert table.table.weight[number(word)].tolist() == vector
     assert number("queen") is None
     assert not table.table.weight.requires_grad
+
+
+def test_files_of_modules_are_among_those_of_a_run(data: Path) -> None:
+    (data / "v.txt").write_text("good 1 2\n")
+    (data / "w.txt").write_text("rome\n")
+    words = {"type": "embedding", "vectors": "v.txt", "vocabulary": {"file": "w.txt"}}
+    recipe = made({"mood": mood("words", "lstm")}, {**SCRATCH, "words": words})
+    found = assembled(recipe).files
+    assert {"v.txt of modules.words", "w.txt of modules.words"} < set(found)
+    list(run(recipe_from(recipe)))
+    (data / "v.txt").write_text("good 1 3\n")
+    assert assembled(recipe).files["v.txt of modules.words"] != found["v.txt of modules.words"]
+    with pytest.raises(DataError, match=r"v\.txt of modules\.words: the file has changed since the run began"):
+        list(run(recipe_from(recipe)))
 
 
 @pytest.mark.parametrize(

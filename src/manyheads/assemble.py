@@ -53,7 +53,7 @@ from manyheads.task.base import TaskType
 from manyheads.task.teaching import Teaching
 from manyheads.teachers import Teacher, find_teachers
 from manyheads.text.tokenize import Tokenizer
-from manyheads.vocabularies import Vocabulary, VocabularyFacts, find_vocabularies, first_vectors
+from manyheads.vocabularies import Vocabulary, VocabularyFacts, files_of, find_vocabularies, first_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         bad={p.source.name: p.bad for p in found},
         blank={(p.source.name, column): rows for p in found for column, rows in p.blank.items()},
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
-        files={**files, **{f"the teacher {teacher.told}": teacher.sha256 for teacher in teachers}},
+        files={**files, **files_of(recipe, base), **{f"the teacher {teacher.told}": teacher.sha256 for teacher in teachers}},
         origin={p.source.name: origin(p.source.name, p.read) for p in found},
         labels={task: target.to_json() for p in found for task, target in p.targets.items()},
         label_hashes={task: target.fingerprint for p in found for task, target in p.targets.items()},

@@ -18,9 +18,10 @@ from manyheads.config.spec.words import CharactersModule, ElmoModule, EmbeddingM
 from manyheads.data.read import Split
 from manyheads.errors import Problem, RecipeError, WiringError
 from manyheads.nn.embedding import Embedding
+from manyheads.packages import digest
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
-from manyheads.text.vectors import Vectors, read_vectors
+from manyheads.text.vectors import GLOVE, Vectors, read_vectors
 from manyheads.text.vocabulary import SPECIAL, Wanted, count, read_list, vocabulary
 
 
@@ -182,3 +183,16 @@ def _rows(tokenizer: Tokenizer, found: Vectors) -> tuple[np.ndarray, np.ndarray]
     numbers = {number: found.rows[word] for number, word in numbered}
     rows = np.stack(list(numbers.values())) if numbers else np.zeros((0, found.width), np.float32)
     return np.array(list(numbers), np.int64), rows
+
+
+def files_of(recipe: Recipe, base: Path) -> dict[str, str]:
+    """sha256 of each file that modules begin from: vectors, lists of words, weights of ELMo. Packages are pinned elsewhere."""
+    found: dict[str, str] = {}
+    for name, spec in recipe.modules.items():
+        files: tuple[str | None, ...] = ()
+        if isinstance(spec, EmbeddingModule):
+            files = (None if spec.vectors == GLOVE else spec.vectors, spec.vocabulary.file if spec.vocabulary else None)
+        elif isinstance(spec, ElmoModule):
+            files = (spec.options, spec.weights)
+        found |= {f"{file} of modules.{name}": digest(base / file) for file in files if file and (base / file).is_file()}
+    return found
