@@ -17,12 +17,11 @@ import json
 import os
 import random
 import statistics
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import results, run_jobs, spread
+from benchmarks.runs import main, results, run_jobs, spread
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")).absolute()
 TASKS = ("rte", "cola", "mrpc", "stsb", "copa", "wnut")
@@ -49,6 +48,13 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
             {"datasets": ["cola"], "passes": 0.5},
             {"datasets": ["rte", "mrpc", "stsb", "copa", "wnut"], "passes": 1.0},
             {"datasets": ["cola"], "passes": 0.5},
+        ],
+    },
+    "jump start: wnut, rte, mrpc for 100 rounds": {
+        "sampling": "phases",
+        "phases": [
+            {"sampling": "round_robin", "datasets": ["wnut", "rte", "mrpc"], "rounds": 100},
+            {"sampling": "proportional"},
         ],
     },
     "bandit": {"sampling": "bandit", "rate": 0.3, "temperature": 0.1},
@@ -98,6 +104,8 @@ def recipe(
             },
         },
     }  # fmt: skip
+    opening = "phases" in mixture and "passes" not in mixture["phases"][-1]  # its last phase lasts, and the steps say how long
+    steps = PASSES * 1544 if mixture.get("sampling") == "pike" else PASSES * 386 if opening else None
     spec = {"tasks_per_step": 1 if mixture.get("sampling") == "pike" else 4, **mixture}
     return {
         "seed": seed,
@@ -108,7 +116,7 @@ def recipe(
         "training": {
             "epochs": PASSES, "batch": {"rows": 16}, "optimizer": {"lr": 7e-4}, "threads": 1, "device": "cpu",
             "evaluate_every": 48 if mixture.get("sampling") == "bandit" else 10**6,
-            **({"steps": PASSES * 1544} if mixture.get("sampling") == "pike" else {}),
+            **({"steps": steps} if steps else {}),
         },
     }  # fmt: skip
 
@@ -200,8 +208,4 @@ def table(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    action, *rest = sys.argv[1:] or ["run"]
-    if action == "table":
-        print(table(Path(rest[0] if rest else "runs/mixing")))
-    else:
-        run_all(Path(rest[0] if rest else "runs/mixing"))
+    main("mixing", run_all, table)

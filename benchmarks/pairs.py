@@ -12,13 +12,12 @@ Every run goes twice over its rows in batches of 32, so that a task sees as many
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import results, run_jobs, spread
+from benchmarks.runs import main, results, run_jobs, spread
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")).absolute()
 SEEDS = (13, 14, 15)
@@ -93,6 +92,11 @@ def jobs(folder: Path) -> list[dict[str, Any]]:
     return [job(folder, tasks, seed) for seed in SEEDS for tasks in chosen]
 
 
+def run(folder: Path) -> None:
+    prepare(folder)
+    run_jobs(folder, jobs(folder))
+
+
 def score(result: Mapping[str, Any], task: str, metric: str) -> float:
     """In points; 0 where it is undefined."""
     value = result["scores"].get(f"{task}/{task}/dev/{metric}")
@@ -125,10 +129,4 @@ def _rows(run: str, tasks: Sequence[str], runs: Mapping[str, Mapping[int, Mappin
 
 
 if __name__ == "__main__":
-    action, *rest = sys.argv[1:] or ["run"]
-    folder = Path(rest[0] if rest else "runs/pairs")
-    if action == "table":
-        print(table(folder))
-    else:
-        prepare(folder)
-        run_jobs(folder, jobs(folder))
+    main("pairs", run, table)

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,18 @@ def run_jobs(folder: Path, jobs: Iterable[Mapping[str, Any]]) -> None:
     done = {key_of(result) for result in results(folder)}
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: _launch(folder, job), [_placed(folder, job) for job in jobs if key_of(job) not in done]))
+
+
+def main(name: str, run: Callable[[Path], None], table: Callable[[Path], str]) -> None:
+    """`run [FOLDER]`, unless said otherwise, or `table [FOLDER]`; the folder is runs/NAME where none is given."""
+    action, *rest = sys.argv[1:] or ["run"]
+    folder = Path(rest[0] if rest else f"runs/{name}")
+    if action == "table":
+        print(table(folder))
+    elif action == "run":
+        run(folder)
+    else:
+        sys.exit(f"`run` or `table` is wanted, and then perhaps a folder; found {action!r}")
 
 
 def results(folder: Path) -> list[dict[str, Any]]:

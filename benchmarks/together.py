@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import results, run_jobs, spread
+from benchmarks.runs import main, results, run_jobs, spread
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")).absolute()
 SEEDS = (13, 14, 15)
@@ -97,9 +96,4 @@ def table(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    action, *rest = sys.argv[1:] or ["run"]
-    folder = Path(rest[0] if rest else "runs/together")
-    if action == "table":
-        print(table(folder))
-    else:
-        run_jobs(folder, jobs())
+    main("together", lambda folder: run_jobs(folder, jobs()), table)

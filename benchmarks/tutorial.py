@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import ttest_rel, wilcoxon
 
-from benchmarks.runs import results, run_jobs, spread
+from benchmarks.runs import main, results, run_jobs, spread
 
 DATA = Path(os.environ.get("MANYHEADS_DATA", "../shared/data")).absolute()
 SEEDS = (13, 14, 15, 16, 17)
@@ -60,6 +59,11 @@ def job(name: str, seed: int) -> dict[str, Any]:
     return {"group": "tutorial", "name": name, "seed": seed, "recipe": recipe}
 
 
+def jobs() -> list[dict[str, Any]]:
+    """The long runs of each seed first."""
+    return [job(name, seed) for seed in SEEDS for name in ("joint", "alone")]
+
+
 def table(folder: Path) -> str:
     found = {(r["name"], r["seed"]): r for r in results(folder)}
     lines = ["| | published, one run | best epoch | last epoch | by seed (best) |", "|---|---|---|---|---|"]
@@ -82,9 +86,4 @@ def table(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    action, *rest = sys.argv[1:] or ["run"]
-    folder = Path(rest[0] if rest else "runs/tutorial")
-    if action == "table":
-        print(table(folder))
-    else:
-        run_jobs(folder, [job(name, seed) for seed in SEEDS for name in ("joint", "alone")])
+    main("tutorial", lambda folder: run_jobs(folder, jobs()), table)

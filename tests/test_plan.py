@@ -35,6 +35,17 @@ def test_an_epoch_of_the_proportional_mixture_is_one_pass(recipe: Path) -> None:
         assert data.seen == 3 * data.rows["train"]
 
 
+def test_the_log_of_the_run_has_what_was_planned(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    found = planned(trained / "recipe.yaml")
+    records = [json.loads(line) for line in (trained / "run" / "records.jsonl").read_text().splitlines()]
+    last = {(r["dataset"], r["metric"]): r["value"] for r in records if r["split"] == "train" and r["task"] == "*"}
+    for name, data in found.datasets.items():
+        said = {metric: last[name, metric] for metric in ("batches", "rows", "passes", "tokens")}
+        assert said == {"batches": data.updates, "rows": data.seen, "passes": pytest.approx(data.passes, abs=0.005),
+                        "tokens": data.tokens}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -21,7 +21,7 @@ from manyheads.nn.embedding import Embedding
 from manyheads.packages import digest
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
-from manyheads.text.vectors import GLOVE, Vectors, read_vectors
+from manyheads.text.vectors import GLOVE, Vectors, find_vectors, read_vectors
 from manyheads.text.vocabulary import SPECIAL, Wanted, count, read_list, vocabulary
 
 
@@ -194,5 +194,6 @@ def files_of(recipe: Recipe, base: Path) -> dict[str, str]:
             files = (None if spec.vectors == GLOVE else spec.vectors, spec.vocabulary.file if spec.vocabulary else None)
         elif isinstance(spec, ElmoModule):
             files = (spec.options, spec.weights)
-        found |= {f"{file} of modules.{name}": digest(base / file) for file in files if file and (base / file).is_file()}
+        places = {file: find_vectors(file, base) for file in files if file}
+        found |= {f"{file} of modules.{name}": digest(place) for file, place in places.items() if place}
     return found

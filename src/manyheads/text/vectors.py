@@ -55,6 +55,11 @@ def read_vectors(name: str, base: Path, wanted: Collection[str], lower: bool, to
     return Vectors(width, tuple(kept), {**folded, **found})
 
 
+def find_vectors(name: str, base: Path) -> Path | None:
+    """The file of vectors that a name means, beside `base` or as it stands; None where there is none."""
+    return next((path for path in (base / name, Path(name)) if path.is_file()), None)
+
+
 def _lines(name: str, base: Path, place: str) -> tuple[int, Iterator[_Line]]:
     """The width, and the words with their vectors."""
     if name == GLOVE:
@@ -64,7 +69,7 @@ def _lines(name: str, base: Path, place: str) -> tuple[int, Iterator[_Line]]:
             raise MissingExtraError(*(Problem(p.rule, place, name, remedy=p.remedy) for p in error.problems)) from error
         words = pq.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
         return _paired(words, folder / "glove_6B_50d_emb.npy")
-    path = next((p for p in (base / name, Path(name)) if p.is_file()), None)
+    path = find_vectors(name, base)
     if path is None:
         rule = f"no vectors are found: there is neither such a file nor a package; the known package is {GLOVE!r}"
         raise ResourceError(Problem(rule, place, name))
