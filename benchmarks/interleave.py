@@ -60,9 +60,9 @@ def _serve(make: Make, line: Connection) -> None:
         line.send((rows, time.perf_counter() - began))
 
 
-def report(times: Mapping[str, Times], ours: str) -> str:
+def report(times: Mapping[str, Times], ours: str, unit: str = "rows") -> str:
     """A Markdown table: rows a second over all turns, and our speed divided by the peer's, over all turns and turn by turn."""
-    lines = [f"| | rows/s | {ours} / this | median of turns (min to max) |", "|---|---|---|---|"]
+    lines = [f"| | {unit}/s | {ours} / this | median of turns (min to max) |", "|---|---|---|---|"]
     for name, found in times.items():
         ratios = [a / b for a, b in zip(times[ours].speeds, found.speeds, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from manyheads.nn.crf import Lattice, Moves, log_likelihood, log_partition, marginals, score, viterbi
+from manyheads.nn.crf import Lattice, Moves, _Logarithms, _Products, log_likelihood, log_partition, marginals, score, viterbi
 from manyheads.text.tags import Scheme, invalid_moves, legal_moves, tags
 from manyheads.types import IGNORE, cat_rows, part_rows
 
@@ -148,6 +148,28 @@ def test_marginals_are_the_gradient_of_the_partition() -> None:
     log_partition(replace(given, emissions=emissions)).sum().backward()
     assert emissions.grad is not None
     assert_close(marginals(given), emissions.grad)
+
+
+@given(lengths.filter(any), st.integers(1, 4), seeds, st.integers(0, 30))
+def test_products_are_the_logarithms_of_any_length(lengths: list[int], classes: int, seed: int, more: int) -> None:
+    given = lattice([n + more if n else 0 for n in lengths], classes, seed)
+    products, logarithms = _Products.over(given), _Logarithms.over(given)
+    assert products is not None
+    assert_close(products.total, logarithms.total)
+    assert_close(products.posteriors(), logarithms.posteriors())
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6])
+def test_scores_too_far_apart_for_products_lose_no_path(far: float) -> None:
+    """By products the second row's only good path would be lost at its first word, where the other tag leads by far."""
+    given = lattice([3, 2], classes=2)
+    emissions = torch.tensor([[[0.0, 0.0]] * 3, [[far, 0.0], [0.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
+    given = replace(given, emissions=emissions, end=torch.tensor([[0.0, 0.0], [-3 * far, 0.0]], dtype=torch.float64))
+    given = replace(given, transitions=torch.tensor([[0.0, -3 * far], [0.0, 0.0]], dtype=torch.float64).expand(2, 2, 2))
+    assert _Products.over(given) is None
+    wanted = [log_sum(list(paths(given, row).values())) for row in range(2)]
+    assert_close(log_partition(given), torch.tensor(wanted, dtype=torch.float64))
+    assert_close(marginals(given)[1, :2], torch.tensor([[0.0, 1.0], [0.0, 1.0]], dtype=torch.float64), atol=1e-9, rtol=0)
 
 
 def test_a_row_that_says_nothing_has_no_loss_and_no_gradient_whatever_its_scores_are() -> None:

@@ -4,22 +4,27 @@
 
     score(tags) = start[tag 1] + the emission of each word's tag + the transition of each pair of neighbours + end[last tag]
 
-Everything runs for all rows and tags at once; only the words of a row come one after the other. Half precision is computed in
-float32, as sums of many logarithms need it.
+Everything runs for all rows and tags at once; only the words of a row come one after the other. Sums over paths are products of
+matrices, scaled now and then (Rabiner 1989), or sums of logarithms where scores are too far apart for that. Gradients are the
+posteriors of the forward-backward algorithm; no graph is unrolled. Sums are in float64, whatever the scores are in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from manyheads.types import IGNORE, RowBlock
 
 _NEVER = -1e30  # the score of what may not be: its probability is 0.0, and gradients beside it stay finite, as -inf's do not
+_TINY = 1e-280  # products down to here lose nothing in float64
+_SCALED = 8  # words after which products are scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,9 @@ def log_partition(lattice: Lattice) -> Tensor:
     if not lattice.mask.shape[1]:
         return lattice.emissions.sum((1, 2))
     lattice = _wide(lattice)
-    return _closed(_forward(lattice)[-1], lattice)
+    scores = (lattice.emissions, lattice.transitions, lattice.start, lattice.end)
+    found: Tensor = _Partition.apply(*scores, lattice.mask)  # type: ignore[no-untyped-call]  # torch has no types for it
+    return found
 
 
 def score(lattice: Lattice, path: Tensor) -> Tensor:
@@ -111,24 +118,27 @@ def log_likelihood(lattice: Lattice, target: Tensor, moves: Moves | None = None)
 
 
 def viterbi(lattice: Lattice, moves: Moves | None = None) -> tuple[Tensor, Tensor]:
-    """The best path of each row, (B, W) int64 and 0 after its last word, and its score, (B,) (Viterbi, 1967)."""
+    """The best path of each row, (B, W) int64 and 0 after its last word, and its score, (B,) (Viterbi, 1967).
+
+    On the host: its steps are too small for a device, and for torch.
+    """
     mask = lattice.mask
     if not mask.shape[1]:
         return mask.long(), lattice.emissions.sum((1, 2))
     lattice = _held(lattice, moves)
-    (first, _), *others = _words(lattice)
-    best = lattice.start + first
-    stay = torch.arange(best.shape[1], device=best.device).expand_as(best)
-    came = []
-    for emissions, inside in others:
-        value, tag = (best.unsqueeze(-1) + lattice.transitions).max(1)
-        best = torch.where(inside, value + emissions, best)
-        came.append(torch.where(inside, tag, stay))
-    found, last = (best + lattice.end).max(1)
-    path = [last]
-    for tag in reversed(came):
-        path.append(tag.gather(1, path[-1].unsqueeze(-1)).squeeze(-1))
-    return torch.stack(path[::-1], 1).masked_fill(~mask, 0), torch.where(mask[:, 0], found, 0)
+    scores = (_by_word(lattice).mT, lattice.transitions.permute(1, 2, 0), lattice.start.T, lattice.end.T, _last(mask))
+    emissions, moved, start, end, last = (part.detach().cpu().contiguous().numpy() for part in scores)  # rows are the last axis
+    rows, reached = np.arange(len(last)), [start + emissions[0]]
+    for word in emissions[1:]:
+        reached.append((reached[-1][:, None] + moved).max(0) + word)
+    ended = np.stack(reached)[last, :, rows].T + end
+    path = [ended.argmax(0)]
+    for word in range(len(reached) - 2, -1, -1):
+        before = (reached[word] + moved[:, path[-1], rows]).argmax(0)
+        path.append(np.where(word < last, before, path[0]))
+    best = torch.from_numpy(np.stack(path[::-1], 1)).to(mask.device)
+    found = torch.from_numpy(ended.max(0)).to(mask.device)
+    return best.masked_fill(~mask, 0), torch.where(mask[:, 0], found, 0)
 
 
 def marginals(lattice: Lattice, moves: Moves | None = None) -> Tensor:
@@ -136,14 +146,134 @@ def marginals(lattice: Lattice, moves: Moves | None = None) -> Tensor:
     lattice = _held(lattice, moves)
     if not lattice.mask.shape[1]:
         return lattice.emissions
-    before = _forward(lattice)
-    total = _closed(before[-1], lattice)
-    after = [lattice.end]
-    for emissions, inside in _words(lattice)[:0:-1]:
-        pulled = (lattice.transitions + (emissions + after[-1]).unsqueeze(1)).logsumexp(2)
-        after.append(torch.where(inside, pulled, after[-1]))
-    found = torch.stack(before, 1) + torch.stack(after[::-1], 1) - total[:, None, None]
-    return torch.where(lattice.mask.unsqueeze(-1), found.exp(), 0)
+    with torch.no_grad():
+        return _sums(lattice).posteriors()[0].to(lattice.emissions.dtype)
+
+
+class _Partition(torch.autograd.Function):
+    """The log partition; its gradient is the probability of each tag and how often each move is expected."""
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, transitions: Tensor, start: Tensor, end: Tensor, mask: Tensor) -> Tensor:
+        ctx.sums = _sums(Lattice(emissions, mask, transitions, start, end))
+        return torch.where(mask[:, 0], ctx.sums.total, 0).to(emissions.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tags, moves = (part.to(grad.dtype) * grad[:, None, None] for part in ctx.sums.posteriors())
+        return tags, moves, tags[:, 0], tags[torch.arange(len(grad)), _last(ctx.sums.mask)], None
+
+
+def _sums(lattice: Lattice) -> _Products | _Logarithms:
+    found = None if lattice.mask.device.type == "mps" else _Products.over(lattice)  # which has no float64
+    return _Logarithms.over(lattice) if found is None else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """Sums over paths as products.
+
+    shares    (W, B, 1, C) what the paths that have come to each tag add up to, up to a scale
+    foreseen  (W, B, 1, C) the same before the word itself is read
+    moved     (B, C, C) what a move counts
+    ended     (B, C) the probability of each last tag
+    """
+
+    shares: Tensor
+    foreseen: Tensor
+    moved: Tensor
+    ended: Tensor
+    total: Tensor
+    mask: Tensor
+
+    @classmethod
+    def over(cls, lattice: Lattice) -> Self | None:
+        """None where scores are so far apart that a path would be lost."""
+        emissions, steepest = _by_word(lattice).double(), lattice.transitions.double().amax((1, 2))
+        start, end = lattice.start.double(), lattice.end.double()
+        emissions = torch.cat([(emissions[:1] + start), emissions[1:]])
+        peaks = emissions.amax(2)
+        factors, moved = (
+            (emissions - peaks.unsqueeze(2)).exp().unsqueeze(2),
+            (lattice.transitions - steepest[:, None, None]).exp(),
+        )
+        share, one = factors[0], torch.ones_like(factors[0, :, :, :1])
+        shares, foreseen, sizes = [share], [share], [one]
+        for word, factor in enumerate(factors[1:].unbind(), 1):
+            foreseen.append(torch.bmm(share, moved))
+            share = foreseen[-1] * factor
+            sizes.append(one if word % _SCALED else share.sum(2, keepdim=True))
+            share = share if word % _SCALED else share / sizes[-1]
+            shares.append(share)
+        found, last, rows = torch.stack(shares), _last(lattice.mask), torch.arange(len(start), device=start.device)
+        if not bool(((found[0] > _TINY) | (start < _NEVER / 2).unsqueeze(1)).all() & (found[1:] > _TINY).all()):
+            return None
+        scales = (torch.stack(sizes)[:, :, 0, 0].log() + peaks).cumsum(0)[last, rows] + last * steepest
+        ended = found[last, rows, 0].log() + end
+        return cls(found, torch.stack(foreseen), moved, ended.softmax(1), scales + ended.logsumexp(1), lattice.mask)
+
+    def posteriors(self) -> tuple[Tensor, Tensor]:
+        """(B, W, C) probabilities of tags, 0 after a row's last word, and (B, C, C) how often each move is expected."""
+        found = _at(_last(self.mask), self.ended, len(self.shares)).unsqueeze(2)
+        ratios, back = self.foreseen.reciprocal(), self.moved.mT
+        for word in range(len(found) - 1, 0, -1):
+            ratios[word] *= found[word]
+            found[word - 1].addcmul_(self.shares[word - 1], torch.bmm(ratios[word], back))
+        before, after = (part.squeeze(2).transpose(0, 1) for part in (self.shares[:-1], ratios[1:]))
+        tags = torch.where(self.mask.unsqueeze(-1), found.squeeze(2).transpose(0, 1), 0)
+        return tags, self.moved * torch.bmm(before.mT, after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Logarithms:
+    """Sums over paths as sums of logarithms: slower, and right for any scores.
+
+    reached  (W, B, C) of the paths that have come to each tag
+    ended    (B, C) the probability of each last tag
+    """
+
+    reached: Tensor
+    transitions: Tensor
+    ended: Tensor
+    total: Tensor
+    mask: Tensor
+
+    @classmethod
+    def over(cls, lattice: Lattice) -> Self:
+        first, *others = _by_word(lattice).unbind()
+        reached = [lattice.start + first]
+        for emissions in others:
+            reached.append((reached[-1].unsqueeze(2) + lattice.transitions).logsumexp(1) + emissions)
+        found = torch.stack(reached)
+        ended = found[_last(lattice.mask), torch.arange(len(lattice))] + lattice.end
+        return cls(found, lattice.transitions, ended.softmax(1), ended.logsumexp(1), lattice.mask)
+
+    def posteriors(self) -> tuple[Tensor, Tensor]:
+        """As those of `_Products`."""
+        found, moves = _at(_last(self.mask), self.ended, len(self.reached)), torch.zeros_like(self.transitions)
+        for word in range(len(found) - 1, 0, -1):
+            came = (self.reached[word - 1].unsqueeze(2) + self.transitions).softmax(1) * found[word].unsqueeze(1)
+            found[word - 1] += came.sum(2)
+            moves += came
+        return torch.where(self.mask.unsqueeze(-1), found.transpose(0, 1), 0), moves
+
+
+def _at(word: Tensor, values: Tensor, width: int) -> Tensor:
+    """(W, B, C): the values (B, C) at each row's word (B,), else 0."""
+    found = values.new_zeros(width, *values.shape)
+    found[word, torch.arange(len(values))] = values
+    return found
+
+
+def _by_word(lattice: Lattice) -> Tensor:
+    """(W, B, C): emissions, 0 after a row's last word."""
+    return torch.where(lattice.mask.unsqueeze(-1), lattice.emissions, 0).transpose(0, 1)
+
+
+def _last(mask: Tensor) -> Tensor:
+    """(B,): each row's last word; the first of a row without words."""
+    return (mask.sum(1) - 1).clamp(min=0)
 
 
 def _wide(lattice: Lattice) -> Lattice:
@@ -154,25 +284,6 @@ def _wide(lattice: Lattice) -> Lattice:
 
 def _held(lattice: Lattice, moves: Moves | None) -> Lattice:
     return _wide(lattice) if moves is None else moves.hold(_wide(lattice))
-
-
-def _words(lattice: Lattice) -> list[tuple[Tensor, Tensor]]:
-    """For each word, emissions (B, C) and whether it is in the chain, (B, 1) bool."""
-    return list(zip(lattice.emissions.unbind(1), lattice.mask.unsqueeze(-1).unbind(1), strict=True))
-
-
-def _forward(lattice: Lattice) -> list[Tensor]:
-    """W of (B, C): the logarithm of the sum over the paths that have come to each tag; after the last word it stays."""
-    (first, _), *others = _words(lattice)
-    reached = [lattice.start + first]
-    for emissions, inside in others:
-        moved = (reached[-1].unsqueeze(-1) + lattice.transitions).logsumexp(1) + emissions
-        reached.append(torch.where(inside, moved, reached[-1]))
-    return reached
-
-
-def _closed(reached: Tensor, lattice: Lattice) -> Tensor:
-    return torch.where(lattice.mask[:, 0], (reached + lattice.end).logsumexp(1), 0)
 
 
 def _supervised(lattice: Lattice, target: Tensor, known: Tensor) -> Tensor:
