@@ -56,7 +56,7 @@ def recipe(name: str, *, grouped: bool = True) -> Loaded:
     return recipe_from(
         {
             "modules": {
-                "words": {"type": "embedding", "vectors": "glove-50d", "vocabulary": {"vectors": 20000}},
+                "words": {"type": "embedding", "vectors": "glove-50d", "vocabulary": {"vectors": 20000, "split": "spaces"}},
                 "lstm": {"type": "recurrent", "width": WIDTH, "bidirectional": name == "classifier"},
             },
             "tasks": {name: {"path": [{"module": "words", "inputs": ["batch.text"]}, "lstm"], "dropout": 0.1, **task}},

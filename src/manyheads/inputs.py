@@ -14,7 +14,7 @@ from manyheads.data.encode import windows_of, with_choices
 from manyheads.errors import Problem, RecipeError
 from manyheads.task.base import Reading
 from manyheads.text.tokenize import Pieces, Tokenizer
-from manyheads.text.words import first_pieces, words
+from manyheads.text.words import first_pieces
 from manyheads.types import LETTERS, Tokens
 
 Choices: TypeAlias = tuple[str, list[str]] | tuple[str, str, list[str]]
@@ -117,7 +117,7 @@ def read_input(value: Input, place: int, tokenizer: Tokenizer, longest: int, kin
     if isinstance(value, list):
         pieces = tokenizer.encode_words([value], longest)[0]
         return Read(place, (pieces,), (pieces.words,), Reading(len(value), pieces=pieces.ids, names=tokenizer.piece))
-    pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], words(value)
+    pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], tokenizer.spans(value)
     reading = Reading(len(spans), pieces=pieces.ids, names=tokenizer.piece)
     return Read(place, (pieces,), (tuple(first_pieces(spans, pieces.offsets)),), reading, tuple(spans))
 

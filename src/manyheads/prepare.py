@@ -267,7 +267,8 @@ def _cut(stream: StreamSpec, split: Split, slot: int) -> Cut:
 def _target(name: str, task: TaskBase, source: Source) -> KnownTarget:
     """How the task's label column is read. Its default name is `label`, for tags that of the format or `tags`."""
     if isinstance(task, LanguageModellingTask):
-        return NeighbourTarget(name, source.inputs.columns[0], direction=task.direction)
+        joined = source.spec.stream is not None
+        return NeighbourTarget(name, source.inputs.columns[0], direction=task.direction, joined=joined)
     if isinstance(task, MaskedLanguageModellingTask):
         return HiddenTarget(name, source.inputs.columns[0], share=task.share)
     missing = tuple(task.data.missing or source.spec.missing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,7 +21,9 @@ from manyheads.packages import digest
 from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.vectors import GLOVE, Vectors, find_vectors, read_vectors
-from manyheads.text.vocabulary import SPECIAL, Wanted, count, read_list, vocabulary
+from manyheads.text.vocabulary import SPECIAL, UNKNOWN, Wanted, count, read_list, vocabulary
+
+_UNKNOWN = SPECIAL.index(UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +108,28 @@ def _groups(recipe: Recipe, found: Sequence[Prepared]) -> Iterator[tuple[tuple[s
 def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prepared], base: Path) -> Vocabulary:
     embeddings = {n: m for n, m in ((n, recipe.modules[n]) for n in modules) if isinstance(m, EmbeddingModule)}
     owner, spec = _described(embeddings)
-    total: Counter[str] = sum((count(chain.from_iterable(_inputs(p, "train"))) for p in members), Counter())
     listed = read_list(base / spec.file, f"modules.{owner}.vocabulary.file") if spec.file else ()
-    wanted = {*total, *(word.lower() for word in total), *listed} if spec.lower else {*total, *listed}
+    wanted = Wanted(spec.lower, spec.split, spec.min_count, spec.size)
+    total = count(chain.from_iterable(row for p in members for row in _inputs(p, "train")), wanted)
+    sought = {*total, *listed}
     files = {
-        name: read_vectors(m.vectors, base, wanted, spec.lower, spec.vectors if name == owner else 0, f"modules.{name}.vectors")
+        name: read_vectors(m.vectors, base, sought, spec.lower, spec.vectors if name == owner else 0, f"modules.{name}.vectors")
         for name, m in embeddings.items()
         if m.vectors is not None
     }
     top = files[owner].top if owner in files else ()
     try:
-        tokenizer = vocabulary(total, Wanted(spec.lower, spec.min_count, spec.size, (*listed, *top)))
+        tokenizer = vocabulary(total, replace(wanted, listed=(*listed, *top)))
     except RecipeError as error:
         place = f"modules.{owner}.vocabulary" if embeddings and embeddings[owner].vocabulary else f"modules.{modules[0]}"
         raise RecipeError(*(replace(problem, place=place) for problem in error.problems)) from error
     if any(isinstance(recipe.modules[name], CharactersModule | ElmoModule) for name in modules):
         tokenizer = tokenizer.spelling()
     vectors = {name: _rows(tokenizer, found) for name, found in files.items()}
-    known, missing = len(tokenizer) - len(SPECIAL), {p.source.name: _missing(p, tokenizer) for p in members}
+    known, missing = len(tokenizer) - len(SPECIAL), {p.source.name: _missing(p, tokenizer, wanted) for p in members}
     facts = VocabularyFacts(
         modules=modules,
-        words=len({word.lower() for word in total} if spec.lower else total),
+        words=len(total),
         known=known,
         vectors={name: len(numbers) / known for name, (numbers, _) in vectors.items()},
         unknown={name: {split: share for split, (share, _) in found.items()} for name, found in missing.items()},
@@ -163,14 +165,14 @@ def _inputs(prepared: Prepared, split: Split) -> Iterator[list[str | Sequence[st
         yield found
 
 
-def _missing(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, tuple[float, int]]:
+def _missing(prepared: Prepared, tokenizer: Tokenizer, wanted: Wanted) -> dict[str, tuple[float, int]]:
     """Of each split the share of words that are not known, and the number of rows that have no other."""
     found: dict[str, tuple[float, int]] = {}
-    known = cache(lambda word: tokenizer.number(word) is not None)
+    known = cache(lambda word: tokenizer.number(word) not in (None, _UNKNOWN))
     for split in prepared.rows:
         words = unknown = strangers = 0
         for row in _inputs(prepared, split):
-            counts = count(row)
+            counts = count(row, wanted)
             lacking = sum(times for word, times in counts.items() if not known(word))
             words, unknown = words + counts.total(), unknown + lacking
             strangers += 0 < lacking == counts.total()

@@ -142,13 +142,14 @@ class Relevances:
 class Neighbours:
     """The pieces beside each piece of `ids`; a column of numbers says on which `sides`: 1 behind it, 2 before it, 3 both.
 
-    `after` (N,), where there is one, has the piece behind each row's last.
+    `after` (N,), where there is one, has the piece behind each row's last. A null is a row to skip.
     """
 
     def __init__(self, ids: Lists, sides: Sequence[pa.Array], after: np.ndarray | None = None) -> None:
         self.ids, self.after = ids, after
-        said = max((int(array[0].as_py()) for array in sides if len(array)), default=1)
-        self.next, self.before = bool(said & 1), bool(said & 2)
+        said = np.concatenate([np.zeros(0, np.uint8), *(array.fill_null(0).to_numpy() for array in sides)])
+        most = int(said.max(initial=1))
+        self.told, self.next, self.before = said > 0, bool(most & 1), bool(most & 2)
 
     def take(self, where: Where, words: np.ndarray | None) -> np.ndarray:
         """(B, T, number of sides)"""
@@ -162,12 +163,13 @@ class Neighbours:
             found.append(following)
         if self.before:
             found.append(np.where(real, np.concatenate([beyond, ids[:, :-1]], 1), IGNORE))
-        return np.stack(found, -1)
+        return np.where(self.told[where.rows][:, None, None], np.stack(found, -1), IGNORE)
 
     def known(self, where: Where) -> np.ndarray:
         """(B,) how many there are in each row."""
         inner: np.ndarray = self.ids.lengths[where.rows].astype(np.int64) - 1
-        return np.asarray(inner * (self.next + self.before) + int(self.next and self.after is not None))
+        asked = inner * (self.next + self.before) + int(self.next and self.after is not None)
+        return np.where(self.told[where.rows], asked, 0)
 
 
 class Hidden:

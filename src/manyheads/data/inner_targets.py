@@ -190,9 +190,13 @@ DIRECTIONS: Mapping[str, int] = {"forward": 1, "backward": 2, "both": 3}  # as `
 
 @dataclass(frozen=True, slots=True)
 class NeighbourTarget(_Inner):
-    """The word behind each word of a text, before it, or both; the column is that of the input, and no row lacks it."""
+    """The word behind each word of a text, before it, or both; the column is that of the input.
+
+    Only a row without a word lacks it, unless all rows are one text (`joined`), in which such a row is an end.
+    """
 
     direction: str = field(default="forward", kw_only=True)
+    joined: bool = field(default=False, kw_only=True)
     kind: ClassVar[str] = "neighbours"
     arrow: ClassVar[pa.DataType] = pa.uint8()
 
@@ -200,8 +204,10 @@ class NeighbourTarget(_Inner):
         """The target itself; what is no text is told when rows are encoded."""
         return self
 
-    def target(self, row: Row) -> int:
-        return DIRECTIONS[self.direction]
+    def target(self, row: Row) -> int | None:
+        value = row.values.get(self.column)
+        empty = not value.strip() if isinstance(value, str) else not value
+        return None if empty and not self.joined else DIRECTIONS[self.direction]
 
 
 @dataclass(frozen=True, slots=True)

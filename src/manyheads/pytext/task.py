@@ -10,7 +10,7 @@ from manyheads.pytext.reader import Outcome, Reader
 from manyheads.pytext.section import Section
 
 _OTHER = {
-    "QueryDocumentPairwiseRankingTask": "no task type learns from a better and a worse answer to a query",
+    "QueryDocumentPairwiseRankingTask": "`ranking` reads a list of candidates with relevances, not a better and a worse answer",
     "SemanticParsingTask": "no task type writes trees",
     "MaskedLMTask": "`masked_language_modelling` learns hidden words of a pretrained encoder, and this one has none",
     "EnsembleTask": "a model has no copies of itself; train it with several seeds",

@@ -11,13 +11,18 @@ from typing import Any
 
 import tokenizers
 from tokenizers.models import WordLevel
+from tokenizers.normalizers import Normalizer, Replace
+from tokenizers.normalizers import Sequence as Normalizers
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.processors import TemplateProcessing
 
 from manyheads.errors import ArtefactError, Problem, RecipeError
+from manyheads.text import words as running
 
 _CHUNK = 1024  # rows handed to the library at once: enough to keep its threads busy, little to hold
 _LARGEST = 128 * 2**20  # bytes of a tokenizer.json; four times the largest known one
+RESERVED = ("<pad>", "<sep>", "<s>", "</s>")
+"""Pieces of a vocabulary of words that no word of a text is, however it is spelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,15 @@ class Tokenizer:
     two threads would fight over, and it builds every overflowing part, of pairs every combination.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, fingerprint: str | None = None, spells: bool = False) -> None:
+    def __init__(
+        self, backend: tokenizers.Tokenizer, fingerprint: str | None = None, spells: bool = False, bounds: bool = False
+    ) -> None:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
         self.spells = spells
         """Whether pieces come with their spelling, for modules that read characters."""
+        self._bounds = bounds
         told = fingerprint or hashlib.sha256(backend.to_str().encode()).hexdigest()
         self.fingerprint = f"{told} spelled" if spells else told
         """sha256 of the tokenizer's definition."""
@@ -87,7 +95,16 @@ class Tokenizer:
     def number(self, word: str) -> int | None:
         """The number of a word in a vocabulary of words, folded as it folds; None where it is not known."""
         folded = self._backend.normalizer.normalize_str(word) if self._backend.normalizer else word
-        return self._backend.token_to_id(folded)
+        return None if word in RESERVED or folded in RESERVED else self._backend.token_to_id(folded)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Characters (from, to) of each word of a text, as a vocabulary of words parts it; of `words` where there is none."""
+        split = self._backend.pre_tokenizer if self._knows_words else running.SPLITS["words"]
+        return running.words(text, split)
+
+    @property
+    def _knows_words(self) -> bool:
+        return isinstance(self._backend.model, WordLevel) and isinstance(self._backend.pre_tokenizer, Split)
 
     def to_json(self) -> str:
         """The definition, as a tokenizer.json holds it."""
@@ -95,14 +112,17 @@ class Tokenizer:
 
     def spelling(self) -> Tokenizer:
         """This tokenizer, its pieces with their spelling."""
-        return Tokenizer(self._backend, self.fingerprint, spells=True)
+        return Tokenizer(self._backend, self.fingerprint, spells=True, bounds=self._bounds)
 
     def bounded(self) -> Tokenizer:
-        """This vocabulary of words, a text between pieces that say where it begins and ends, as a language model reads it."""
+        """This vocabulary of words, a text between pieces that say where it begins and ends, as a language model reads it.
+
+        A text that is cut has no end.
+        """
         backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
         ends = [(piece, backend.token_to_id(piece)) for piece in ("<s>", "</s>")]
         backend.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
-        return Tokenizer(backend, spells=self.spells)
+        return Tokenizer(backend, spells=self.spells, bounds=True)
 
     def encode_texts(
         self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int, offsets: bool = False
@@ -156,6 +176,12 @@ class Tokenizer:
         self, encoding: tokenizers.Encoding, room: int, offsets: bool, words: int = 0, *, spelled_from: Sequence[str]
     ) -> Pieces:
         """The pieces of one input; where it has none at all, and no special piece stands around it, an unknown one."""
+        pieces = self._with_spelling(encoding, room, offsets, words, spelled_from)
+        return _endless(pieces) if self._bounds and pieces.cut else pieces
+
+    def _with_spelling(
+        self, encoding: tokenizers.Encoding, room: int, offsets: bool, words: int, spelled_from: Sequence[str]
+    ) -> Pieces:
         pieces = _pieces(encoding, room, offsets or self.spells, words)
         if not pieces.ids:
             return Pieces(self._filler, (0,), pieces.words, ((0, 0),) if offsets else (), spelled=("",) if self.spells else ())
@@ -188,9 +214,10 @@ class Tokenizer:
     def _word_backend(self) -> tokenizers.Tokenizer:
         """For words; a byte-level tokenizer has to be told that each begins after a space, one of words not to part them."""
         before = self._backend.pre_tokenizer
-        if isinstance(self._backend.model, WordLevel) and isinstance(before, Split):
+        if self._knows_words:
             backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
             backend.pre_tokenizer = None
+            backend.normalizer = unreserved(backend.normalizer, texts=False)
             return backend
         if not isinstance(before, ByteLevel) or before.add_prefix_space:
             return self._backend
@@ -207,6 +234,19 @@ class Tokenizer:
             if self._word_backend.encode([word], is_pretokenized=True, add_special_tokens=False).ids:
                 return word
         raise ArtefactError("the tokenizer has no piece for an unknown word")
+
+
+def unreserved(normalizer: Normalizer | None, *, texts: bool) -> Normalizer:
+    """And words that are spelled as reserved pieces become unknown ones: in texts that spaces part, or each by itself."""
+    spelled = f"<(?:{'|'.join(piece[1:-1] for piece in RESERVED)})>"
+    replaced = Replace(tokenizers.Regex(rf"(?<!\S){spelled}(?!\S)" if texts else rf"\A{spelled}\z"), "<unk>")
+    return replaced if normalizer is None else Normalizers([normalizer, replaced])
+
+
+def _endless(pieces: Pieces) -> Pieces:
+    """Without the last piece."""
+    ends = {name: getattr(pieces, name)[:-1] for name in ("ids", "types", "offsets", "spelled")}
+    return replace(pieces, **ends)
 
 
 def _pieces(encoding: tokenizers.Encoding, room: int, offsets: bool, words: int = 0) -> Pieces:

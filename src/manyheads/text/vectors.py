@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from manyheads.errors import DataError, MissingExtraError, Problem, ResourceError
 from manyheads.packages import package_path
+from manyheads.text.words import without_capitals
 
 GLOVE = "glove-50d"
 _LONGEST = 2**20  # bytes of a line: ten times those of the widest vectors in use
@@ -47,7 +48,7 @@ def read_vectors(name: str, base: Path, wanted: Collection[str], lower: bool, to
     for number, (word, row) in enumerate(lines):
         if number < top:
             kept.append(word)
-        low = word.lower() if lower else word
+        low = without_capitals(word) if lower else word
         if (number < top or word in wanted) and word not in found:
             found[word] = row()
         elif low != word and low in wanted and low not in folded:

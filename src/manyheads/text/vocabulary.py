@@ -12,15 +12,15 @@ from pathlib import Path
 
 import tokenizers
 from tokenizers.models import WordLevel
-from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
 from manyheads.errors import DataError, Problem, RecipeError, ResourceError
-from manyheads.text.tokenize import Tokenizer
-from manyheads.text.words import PATTERN, words
+from manyheads.text.tokenize import RESERVED, Tokenizer, unreserved
+from manyheads.text.words import LOWERCASE, SPLITS, without_capitals
 
-PADDING, UNKNOWN, BETWEEN, BEGIN, END = SPECIAL = ("<pad>", "<unk>", "<sep>", "<s>", "</s>")
+PADDING, BETWEEN, BEGIN, END = RESERVED
+UNKNOWN = "<unk>"
+SPECIAL = (PADDING, UNKNOWN, BETWEEN, BEGIN, END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +28,51 @@ class Wanted:
     """Which words get a number of their own.
 
     lower    fold capitals; `A` and `a` are one word
+    split    how texts are parted into words, as `manyheads.text.words.SPLITS` has it
     least    words that come less often in the training rows are unknown
     most     of the others so many, the commonest; None: all
     listed   words that are known whether they come or not, in this order, before those that are counted
     """
 
     lower: bool = True
+    split: str = "words"
     least: int = 1
     most: int | None = None
     listed: tuple[str, ...] = ()
 
 
-def count(rows: Iterable[str | Sequence[str]]) -> Counter[str]:
-    """How often each word comes, as it is spelled: of texts by `manyheads.text.words`, of lists their entries."""
+def count(rows: Iterable[str | Sequence[str]], wanted: Wanted) -> Counter[str]:
+    """How often each word comes, as `wanted` folds it and parts texts; of lists their entries are the words."""
     found: Counter[str] = Counter()
+    fold = without_capitals if wanted.lower else str
+    split = SPLITS[wanted.split]
     for row in rows:
-        found.update([row[a:b] for a, b in words(row)] if isinstance(row, str) else row)
+        found.update([word for word, _ in split.pre_tokenize_str(fold(row))] if isinstance(row, str) else map(fold, row))
     return found
 
 
 def vocabulary(counted: Mapping[str, int], wanted: Wanted) -> Tokenizer:
-    """The tokenizer of the counted words: 0 padding, 1 unknown, 2 between two texts, 3 and 4 begin and end, then words.
+    """The tokenizer of the words that `count` found: 0 padding, 1 unknown, 2 between two texts, 3 begin, 4 end, then words.
 
-    Commonest first; equally common ones in alphabetical order. RecipeError where no word is left.
+    Commonest first; equally common ones in alphabetical order. A word that is spelled as one of these five is unknown.
+    RecipeError where no word is left.
     """
-    fold = Lowercase() if wanted.lower else None
-    totals: Counter[str] = Counter()
-    for word, times in counted.items():
-        totals[fold.normalize_str(word) if fold else word] += times
-    frequent = sorted((w for w, n in totals.items() if n >= wanted.least), key=lambda w: (-totals[w], w))
-    listed = [fold.normalize_str(w) if fold else w for w in wanted.listed]
-    kept = [w for w in dict.fromkeys([*SPECIAL, *listed, *frequent[: wanted.most]]) if w]
-    if len(kept) == len(SPECIAL):
-        if not totals:
+    frequent = sorted((w for w, n in counted.items() if n >= wanted.least), key=lambda w: (-counted[w], w))
+    listed = map(without_capitals, wanted.listed) if wanted.lower else wanted.listed
+    frequent = [word for word in frequent if word not in SPECIAL]
+    words = [word for word in dict.fromkeys([*listed, *frequent[: wanted.most]]) if word and word not in SPECIAL]
+    if not words:
+        if not counted:
             raise RecipeError(Problem("no word is left in the vocabulary: the training rows hold none"))
-        rule = f"no word is left in the vocabulary: of {len(totals)} different words none comes {wanted.least} times"
+        rule = f"no word is left in the vocabulary: of {len(counted)} different words none comes {wanted.least} times"
         raise RecipeError(Problem(rule, remedy="lower `min_count`, or name a vocabulary's `file`"))
+    kept = [*SPECIAL, *words]
     backend = tokenizers.Tokenizer(WordLevel({word: i for i, word in enumerate(kept)}, unk_token=UNKNOWN))
-    if fold:
-        backend.normalizer = fold
-    backend.pre_tokenizer = Split(tokenizers.Regex(PATTERN), "removed", invert=True)
+    fold = LOWERCASE if wanted.lower else None
+    normalizer = unreserved(fold, texts=True) if wanted.split == "spaces" else fold
+    if normalizer is not None:
+        backend.normalizer = normalizer
+    backend.pre_tokenizer = SPLITS[wanted.split]
     between = (BETWEEN, kept.index(BETWEEN))
     backend.post_processor = TemplateProcessing(single="$A", pair=f"$A {BETWEEN} $B:1", special_tokens=[between])
     return Tokenizer(backend)

@@ -17,6 +17,9 @@ class VocabularySpec(Strict):
 
     lower: bool = True
     """Fold capitals: `A` and `a` are one word."""
+    split: Literal["words", "spaces"] = "words"
+    """How texts are parted: `words` are letters and digits with inner marks, or one other sign; `spaces` is for texts that were
+    parted before, as those of WikiText and SST-2."""
     min_count: int = Field(default=1, ge=1)
     """Words that come less often in the training rows are unknown."""
     size: int | None = Field(default=None, ge=1)
