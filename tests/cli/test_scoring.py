@@ -171,7 +171,7 @@ def test_one_task_of_a_shared_data_set(command: Command, place: Path, tiny: Path
 
 def test_a_grid_of_tasks_and_domains_from_one_command(command: Command, moved: Path) -> None:
     """Trained on one domain, scored on files of others; each cell is what the answers say."""
-    moods = {"news": [("the film at rome good", "up"), ("bad", "up")], "talk": [("the song at oslo poor", "up")] * 3}
+    moods = {"news": [("the film at rome good", "up"), ("bad", "up")], "talk": [("the song at oslo poor", "down")] * 3}
     tags = {"news": [("anna", "B-PER"), ("in", "O"), ("rome", "B-LOC")], "talk": [("anna", "B-LOC"), ("in", "O")]}
     for domain in moods:
         (moved / domain).mkdir()
@@ -188,6 +188,7 @@ def test_a_grid_of_tasks_and_domains_from_one_command(command: Command, moved: P
         for domain in moods
         for (task, file), metric in zip(files.items(), ("accuracy", "span_f1"), strict=True)
     ]
+    assert found["mood/mood/news/mood.csv/accuracy"] != found["mood/mood/talk/mood.csv/accuracy"]
     predictor = Predictor.load("run/artefact")
     for domain in moods:
         said = [answer.predictions["mood"].value for answer in predictor([text for text, _ in moods[domain]])]

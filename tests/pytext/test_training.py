@@ -18,9 +18,10 @@ def trained(convert_json: Convert, trainer: dict[str, Any], **further: Any) -> t
 
 def test_the_trainer(convert_json: Convert) -> None:
     settings = {"epochs": 4, "early_stop_after": 2, "max_clip_norm": 5.0, "num_accumulated_batches": 3}
+    settings["target_time_limit_seconds"] = 5400
     made, lost = trained(convert_json, {"TaskTrainer": settings}, use_cuda_if_available=False)
     assert lost == {}
-    wanted = {"epochs": 4, "patience": 2, "clip": 5.0, "accumulate": 3, "device": "cpu"}
+    wanted = {"epochs": 4, "patience": 2, "clip": 5.0, "accumulate": 3, "device": "cpu", "minutes": 90.0}
     assert {key: made[key] for key in wanted} == wanted
 
 
