@@ -171,7 +171,8 @@ def test_one_task_of_a_shared_data_set(command: Command, place: Path, tiny: Path
 
 def test_a_grid_of_tasks_and_domains_from_one_command(command: Command, moved: Path) -> None:
     """Trained on one domain, scored on files of others; each cell is what the answers say."""
-    moods = {"news": [("the film at rome good", "up"), ("bad", "up")], "talk": [("the song at oslo poor", "down")] * 3}
+    texts = ["the film at rome good", "bad", "the song at oslo poor"]  # three, so that right and wrong are never as many
+    moods = {domain: [(text, mood) for text in texts] for domain, mood in (("news", "up"), ("talk", "down"))}
     tags = {"news": [("anna", "B-PER"), ("in", "O"), ("rome", "B-LOC")], "talk": [("anna", "B-LOC"), ("in", "O")]}
     for domain in moods:
         (moved / domain).mkdir()
