@@ -249,6 +249,25 @@ def test_a_metric_that_does_not_fit(place: Path, tiny: Path) -> None:
         built(tiny, {"mood": task})
 
 
+@pytest.mark.parametrize(
+    ("task", "rule"),
+    [
+        ({"type": "classification", "metrics": ["sentence_accuracy"]}, "needs sentences"),
+        ({"type": "binary", "metrics": ["sentence_accuracy"]}, "needs sentences"),
+        ({"type": "multilabel", "metrics": ["mcc"]}, "needs labels"),
+    ],
+)
+def test_a_metric_of_other_items_is_told_before_training(place: Path, tiny: Path, task: dict[str, Any], rule: str) -> None:
+    with pytest.raises(RecipeError, match=rf"tasks\.mood\.metrics\.0: the metric {rule}"):
+        built(tiny, {"mood": {**task, "data": rows(place / "m.jsonl", *MOODS)}})
+
+
+@pytest.mark.parametrize("type_", ["classification", "binary", "multilabel"])
+def test_metrics_of_labels_and_their_probabilities_fit(place: Path, tiny: Path, type_: str) -> None:
+    metrics = ["accuracy", "f1", "roc_auc", "coverage"]
+    built(tiny, {"mood": {"type": type_, "metrics": metrics, "data": rows(place / "m.jsonl", *MOODS)}})
+
+
 def test_numbers_have_no_accuracy(place: Path, tiny: Path) -> None:
     data = rows(place / "n.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 2})
     with pytest.raises(RecipeError, match=r"tasks\.stars\.metrics\.1: the metric needs label sets"):

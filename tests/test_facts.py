@@ -59,7 +59,7 @@ def test_a_changed_key_is_named_with_both_values(then: dict[str, Any], key: str,
     assert all(key in str(caught.value.problems[-1]) for key in (*SAFE, *RATES))
 
 
-@pytest.mark.parametrize("key", ["output", "training.patience", "training.threads", "training.device"])
+@pytest.mark.parametrize("key", ["output", "training.patience", "training.minutes", "training.threads", "training.device"])
 def test_safe_keys_may_change(then: dict[str, Any], key: str) -> None:
     assert check_same(put(then, f"recipe.{key}", "other"), then, FOLDER) == ()
 

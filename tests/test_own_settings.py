@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,31 @@ def leave(recipe: Path, step: int, *overrides: str) -> None:
         if isinstance(event, Progress) and event.step == step + 1:
             break
     walk.close()
+
+
+def test_rates_draws_learned_weights_and_gradients_out_of_conflict_in_one_run_answered_in_one_pass(recipe: Path) -> None:
+    settings = (
+        "tasks.names.lr=0.02",
+        "mixture={sampling: temperature, temperature: 2, tasks_per_step: 2}",
+        "balance={weighting: {type: uncertainty}, aggregation: {type: upgrad}}",
+        "training.evaluate_every=2",
+    )
+    events = list(run(load_recipe(recipe, settings)))
+    weights = [w for e in events if isinstance(e, Progress) for w in e.weights.values()]
+    assert len({round(w, 9) for w in weights}) > 3, "they are learned"
+    last = events[-1]
+    assert isinstance(last, Finished)
+    plain = finish(recipe, *settings, "balance={weighting: {type: uncertainty}}", "output=plain")
+    first, second = (Predictor.load(e.artefact).model.pool["encoder"].state_dict() for e in (last, plain))
+    assert not all(torch.equal(tensor, second[name]) for name, tensor in first.items()), "gradients were brought together"
+    roots = {name: math.ceil(len(data) / 6) ** 0.5 for name, data in assembled(recipe).train.items()}
+    asked = {r.dataset: r.value for r in last.records if r.metric == "asked_share"}
+    assert asked == pytest.approx({name: root / sum(roots.values()) for name, root in roots.items()})
+
+    predictor, passes = Predictor.load(last.artefact), list[int]()
+    predictor.model.pool["encoder"].register_forward_hook(lambda _m, inputs, _o: passes.append(len(inputs[0])))
+    [answer] = predictor(["anna saw the good film in rome"])
+    assert (set(answer.predictions), passes) == ({"mood", "names"}, [1])
 
 
 # batches and lengths ----------------------------------------------------------------------------------------------------

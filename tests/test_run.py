@@ -623,6 +623,49 @@ def test_a_run_with_more_patience_than_it_stopped_with_goes_on(recipe: Path, mor
     assert weights(recipe.parent / "whole") == weights(recipe.parent / "run")
 
 
+@pytest.fixture
+def minutes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """Trains, each step taking a minute, in processes of which each begins at another time."""
+    clock = [0.0]
+    monkeypatch.setattr("manyheads.train.allowance.monotonic", lambda: clock[0])
+
+    def train(recipe: Path, *overrides: str, steps: int = 999) -> Finished | None:
+        clock[0] += 1e6
+        walk = run(load_recipe(recipe, ["training.evaluate_every=2", *overrides]))
+        for event in walk:
+            if isinstance(event, Progress):
+                clock[0] += 60
+                if event.step == steps:
+                    walk.close()
+                    return None
+        return event if isinstance(event, Finished) else None
+
+    return train
+
+
+@pytest.mark.parametrize("left", [0, 4])
+def test_a_run_ends_before_the_evaluation_that_would_come_too_late(
+    recipe: Path, minutes: Callable[..., Finished], left: int
+) -> None:
+    """The time of a process that was killed counts; with more time the run goes on to the same bits."""
+    if left:
+        minutes(recipe, OFTEN, "training.minutes=7", steps=left)
+    short = minutes(recipe, OFTEN, "training.minutes=7")
+    assert (short.why, short.step) == ("time", 6)
+    assert {r.step for r in short.records if r.split == "dev"} >= {2, 4, 6}
+    assert minutes(recipe, "training.minutes=7.5").why == "done"
+    longer = minutes(recipe, "training.minutes=10")
+    assert (longer.why, longer.step) == ("time", 10)
+    assert minutes(recipe, "training.minutes=null").why == "steps"
+    assert minutes(recipe, "output=whole").step == 20
+    assert weights(recipe.parent / "whole") == weights(recipe.parent / "run")
+
+
+def test_time_for_all_steps_is_no_limit(recipe: Path, minutes: Callable[..., Finished]) -> None:
+    """The last evaluation has none after it."""
+    assert minutes(recipe, "training.minutes=20").why == "steps"
+
+
 def test_a_task_without_patience_leaves_the_mixture(recipe: Path) -> None:
     recipe.write_text(recipe.read_text().replace("mood: {type", "mood: {patience: 1, type"))
     events = list(run(load_recipe(recipe, ["training.epochs=6", "training.evaluate_every=4"])))

@@ -280,8 +280,15 @@ def _teaching(task: TaskBase) -> Teaching | None:
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     """Unknown metrics and those that the task cannot have, found before training; a plug-in's items are seen later."""
-    sample: tuple[list[Any], list[Any]] | tuple[()] = ()
+    sample: tuple[list[Any], ...] = ()
+    one, shares = list(made.labels[:1]), [0.0] * len(made.labels)
     match task:
+        case ClassificationTask() | BinaryTask():
+            sample = (one, one, [shares])
+        case MultilabelTask():
+            sample = ([tuple(one)], [tuple(one)], [shares])
+        case TaggingTask():
+            sample = ([one], [one])
         case RegressionTask() | MatchingTask():
             sample = ([0.0], [0.0])
         case RankingTask():

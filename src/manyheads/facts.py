@@ -20,8 +20,9 @@ from manyheads.config.recipe import Recipe
 from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.plugins import remembered, wanted
 
-PATIENCE = "training.patience"
-SAFE = ("output", "training.checkpoint", PATIENCE, "training.threads", "training.device")
+ENDS = ("training.patience", "training.minutes")
+"""Keys that say when a run ends before its last step; with more of what ended it, it goes on."""
+SAFE = ("output", "training.checkpoint", *ENDS, "training.threads", "training.device")
 """Keys that may differ when a run continues; all others change what the steps already taken meant."""
 RATES = (
     "training.optimizer.lr",

@@ -32,13 +32,14 @@ from manyheads.data.cache import Cache
 from manyheads.data.dataset import Dataset
 from manyheads.data.stream import Position
 from manyheads.errors import ArtefactError, Interrupted, NumericsError, Problem, RecipeError, ResourceError
-from manyheads.facts import PATIENCE, RATES, changed, check_same, fingerprint, hash_weights
+from manyheads.facts import ENDS, RATES, changed, check_same, fingerprint, hash_weights
 from manyheads.folder import verify, write_text
 from manyheads.journal import Journal, dumps
 from manyheads.nn.trunk import weights_under_adapters
 from manyheads.plugins import options
 from manyheads.task.base import Task
 from manyheads.train.advice import advise
+from manyheads.train.allowance import Allowance
 from manyheads.train.anchor import Anchor
 from manyheads.train.average import Average
 from manyheads.train.carry import carried, carry_on
@@ -127,7 +128,7 @@ class _Session:
         self.steps = steps_in(self.stream, self.spec)
         self.state = State(Position.start(self.stream.names))
         self.follow, self.finished, self.why = Follow(self.spec.select), False, "steps"
-        self.ledger = Ledger.of(assembly.train.values())
+        self.ledger, self.allowance = Ledger.of(assembly.train.values()), Allowance(self.spec.minutes)
         rows = self.spec.evaluate_train
         self.samples = [data.sample(rows, self.recipe.seed) for data in assembly.train.values()] if rows else []
         self.average = Average(self.spec.average, self.model, self.steps) if self.spec.average else None
@@ -173,7 +174,7 @@ class _Session:
             self._restore(found)
         self.complete = self.finished and self._artefact_is_good()
         if self.complete:
-            texts = changed(self.fingerprint, then, (*RATES, PATIENCE))
+            texts = changed(self.fingerprint, then, (*RATES, *ENDS))
             self.warnings += tuple(f"{text}: the run is complete and takes nothing over" for text in texts)
             return
         rates = tuple(f"after step {found.step}, {text}" for text in changed(self.fingerprint, then, RATES))
@@ -220,9 +221,10 @@ class _Session:
         if self.plateau:
             self.plateau.restore(found.state["plateau"])
         carry_on(self.model, found.extra)
+        self.allowance.restore(found.state.get("time"))
         self.finished, self.why = found.state["finished"], found.state["why"]
-        spent = self._is_spent() or self.state.is_through(self.spec, self.steps)
-        if self.why == "patience" and not spent:  # it has more of it now
+        spent = self.allowance.is_over() if self.why == "time" else self._is_spent()
+        if self.why != "steps" and not (spent or self.state.is_through(self.spec, self.steps)):  # it has more of it now
             self.finished, self.why = False, "steps"
         self.journal_lines, self.changes = found.state["journal"], tuple(found.state["changes"])
 
@@ -245,15 +247,18 @@ class _Session:
                 self.average.take(progress.step)
             yield progress
             better: Sequence[str] = ()
+            late = False
             if due.evaluation(progress, self.state.position):
                 event = self._evaluate(progress.step)
-                better = event.better
+                better, late = event.better, self.engine.any(self.allowance.see())
                 yield event
                 yield from self._retire(progress.step)
                 yield from self._drop(progress.step, WHOLE in better)
             last = progress.last
             if self._is_spent():
                 self.why, last = "patience", True
+            elif late and not last:
+                self.why, last = "time", True
             if self.engine.any(stop.requested is not None):
                 self._interrupt(progress.step, stop)
             if last or better or self.engine.any(due.checkpoint(progress.step)):
@@ -367,6 +372,7 @@ class _Session:
             "changes": list(self.changes),
             "finished": self.why != "steps" or self.state.is_through(self.spec, self.steps),
             "why": self.why,
+            "time": self.allowance.to_json(),
         }
 
     def finish(self, why: str) -> Finished:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from manyheads.folder import writing
+from manyheads.metrics import Score
+from manyheads.predict import Predictor
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -165,6 +167,38 @@ def test_one_task_of_a_shared_data_set(command: Command, place: Path, tiny: Path
     code, out, _ = command("evaluate", "run", "-d", "two=both.jsonl", "--json")
     assert code == 0
     assert list(json.loads(out)["scores"]) == ["two/both/both.jsonl/mse"]
+
+
+def test_a_grid_of_tasks_and_domains_from_one_command(command: Command, moved: Path) -> None:
+    """Trained on one domain, scored on files of others; each cell is what the answers say."""
+    texts = ["the film at rome good", "bad", "the song at oslo poor"]  # three, so that right and wrong are never as many
+    moods = {domain: [(text, mood) for text in texts] for domain, mood in (("news", "up"), ("talk", "down"))}
+    tags = {"news": [("anna", "B-PER"), ("in", "O"), ("rome", "B-LOC")], "talk": [("anna", "B-LOC"), ("in", "O")]}
+    for domain in moods:
+        (moved / domain).mkdir()
+        rows = [f"{text},{mood}\n" for text, mood in moods[domain]]
+        (moved / domain / "mood.csv").write_text("text,label\n" + "".join(rows))
+        (moved / domain / "names.conll").write_text("".join(f"{word} {tag}\n" for word, tag in tags[domain]))
+    files = {"mood": "mood.csv", "names": "names.conll"}
+    data = [word for domain in moods for task, file in files.items() for word in ("-d", f"{task}={domain}/{file}")]
+    code, out, err = command("evaluate", "run", *data, "--json")
+    assert code == 0, err
+    found = json.loads(out)["scores"]
+    assert list(found) == [
+        f"{task}/{task}/{domain}/{file}/{metric}"
+        for domain in moods
+        for (task, file), metric in zip(files.items(), ("accuracy", "span_f1"), strict=True)
+    ]
+    assert found["mood/mood/news/mood.csv/accuracy"] != found["mood/mood/talk/mood.csv/accuracy"]
+    predictor = Predictor.load("run/artefact")
+    for domain in moods:
+        said = [answer.predictions["mood"].value for answer in predictor([text for text, _ in moods[domain]])]
+        right = [one == mood for one, (_, mood) in zip(said, moods[domain], strict=True)]
+        assert found[f"mood/mood/{domain}/mood.csv/accuracy"] == pytest.approx(sum(right) / len(right))
+        words, gold = zip(*tags[domain], strict=True)
+        score = Score(["span_f1"], predictor.model.tasks["names"].type.labels, "BIO")
+        score.add([list(gold)], [list(predictor([list(words)])[0].predictions["names"].value)])
+        assert found[f"names/names/{domain}/names.conll/span_f1"] == pytest.approx(score.compute()["span_f1"])
 
 
 # rows without labels ------------------------------------------------------------------------------------------------------

@@ -97,6 +97,20 @@ def test_warnings_of_the_recipe_are_shown(command: Command, recipe: Path) -> Non
     assert "spare" in err
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["training.patience=1", "training.epochs=30"], "nothing has got better for as long as the recipe waits"),
+        (["training.minutes=1e-9"], "the next evaluation would come after `training.minutes`"),
+    ],
+)
+def test_why_a_run_ended_early_is_told(command: Command, recipe: Path, settings: list[str], told: str) -> None:
+    code, _, err = command("train", recipe, "training.evaluate_every=2", *settings)
+    [line] = [line for line in err.splitlines() if line.startswith("the run ended after step ")]
+    assert (code, told in line) == (0, True)
+    assert "the run ended" not in command("train", recipe, "output=whole")[2]
+
+
 def test_events_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     _tell(Retired(3, "mo\x1bod"))
     _tell(NotSaved(4, "the disk is full"))

@@ -114,6 +114,17 @@ def test_words_of_sentences_are_items():
     assert compute("accuracy", gold, predicted, ("O", "B-X")) == pytest.approx(2 / 3)
 
 
+def test_a_sentence_is_right_when_all_its_words_are():
+    gold, predicted = [["O", "B-X"], ["O"], ["B-X", "B-X"]], [["O", "O"], ["O"], ["B-X", "B-X"]]
+    assert compute("sentence_accuracy", gold, predicted, ("O", "B-X")) == pytest.approx(2 / 3)
+
+
+def test_words_without_a_tag_do_not_make_a_sentence_wrong():
+    gold, predicted = [[None, "B-X"], [None, None], None, ["O", "O"]], [["B-X", "B-X"], ["O", "O"], ["O"], ["O", "B-X"]]
+    assert compute("sentence_accuracy", gold, predicted, ("O", "B-X")) == 0.5
+    assert math.isnan(compute("sentence_accuracy", [[None]], [["O"]], ("O", "B-X")))
+
+
 def test_coverage_is_the_share_of_items_that_are_scored():
     gold, predicted = ["a", None, "b", "c"], ["a", "a", None, "a"]
     assert compute("coverage", gold, predicted) == 0.5

@@ -18,7 +18,7 @@ LABELS = ("a", "b", "c")
 TAGS = ("O", "B-X", "I-X")
 CLASSES = ("accuracy", "precision", "recall", "f1", "f1_micro", "f1_macro", "fbeta", "mcc", "coverage", "roc_auc")
 NUMBERS = ("mse", "rmse", "mae", "pearson", "spearman")
-SPANS = ("span_f1", "span_precision", "span_recall", "accuracy", "f1_macro", "mcc", "coverage")
+SPANS = ("span_f1", "span_precision", "span_recall", "accuracy", "f1_macro", "mcc", "coverage", "sentence_accuracy")
 
 share = st.floats(0, 1, allow_subnormal=False)
 classes = st.tuples(st.sampled_from((*LABELS, None)), st.sampled_from(LABELS), st.tuples(share, share, share))
@@ -186,6 +186,8 @@ class TestRefused:
             ("accuracy", [1.5], "needs label sets"),
             ("roc_auc", ["a"], "needs probabilities"),
             ("mcc", [("a", "b")], "needs labels"),
+            ("sentence_accuracy", ["a"], "needs sentences"),
+            ("sentence_accuracy", [("a", "b")], "needs sentences"),
             ("mse", ["a"], "needs numbers"),
         ],
     )

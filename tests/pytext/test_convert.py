@@ -402,6 +402,19 @@ def test_trainers_of_single_tasks_are_told_to_have_no_say(convert_json: Convert)
     ]
 
 
+def test_a_task_by_itself_may_stand_unchanged_among_several(convert_json: Convert) -> None:
+    """It becomes the same task over the same modules, which have its name before theirs."""
+    alone = document(representation={"BiLSTMDocAttention": {"lstm": {"lstm_dim": 8}}}, decoder={"hidden_dims": [6]})
+    single = {"DocumentClassificationTask": alone}
+    one = loads(convert_json({"task": single})).recipe
+    tasks = {"mood": single, "topic": {"DocumentClassificationTask": document("topics")}}
+    several = loads(convert_json({"task": {"NewDisjointMultitask": {"tasks": tasks}}})).recipe
+    [task] = one["tasks"].values()
+    assert several["tasks"]["mood"] == {**task, "path": [f"mood_{name}" for name in task["path"]]}
+    own = {name: module for name, module in several["modules"].items() if name.startswith("mood_")}
+    assert own == {f"mood_{name}": module for name, module in one["modules"].items()}
+
+
 # language models ----------------------------------------------------------------------------------------------------
 
 

@@ -18,9 +18,10 @@ def trained(convert_json: Convert, trainer: dict[str, Any], **further: Any) -> t
 
 def test_the_trainer(convert_json: Convert) -> None:
     settings = {"epochs": 4, "early_stop_after": 2, "max_clip_norm": 5.0, "num_accumulated_batches": 3}
+    settings["target_time_limit_seconds"] = 5400
     made, lost = trained(convert_json, {"TaskTrainer": settings}, use_cuda_if_available=False)
     assert lost == {}
-    wanted = {"epochs": 4, "patience": 2, "clip": 5.0, "accumulate": 3, "device": "cpu"}
+    wanted = {"epochs": 4, "patience": 2, "clip": 5.0, "accumulate": 3, "device": "cpu", "minutes": 90.0}
     assert {key: made[key] for key in wanted} == wanted
 
 
@@ -102,3 +103,39 @@ def test_a_rate_in_cycles(convert_json: Convert) -> None:
 def test_an_epoch_of_so_many_batches(convert_json: Convert) -> None:
     task = {**document(), "trainer": {"num_batches_per_epoch": 30}}
     assert convert_json({"task": {"DocumentClassificationTask": task}}).recipe["mixture"] == {"epoch": 30}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("use_fp16", True, "`training.precision: bf16`"),
+        ("distributed_world_size", 2, "`accelerate launch"),
+        ("gpu_streams_for_distributed_training", 1, "PyText's default"),
+        ("load_snapshot_path", "old.pt", "`modules.<name>.load`"),
+        ("save_snapshot_path", "/tmp/model.pt", "the folder `artefact`"),
+        ("use_config_from_snapshot", True, "goes on by the same command"),
+        ("auto_resume_from_snapshot", True, "goes on where it stopped"),
+        ("modules_save_dir", "modules", "`modules.<name>.load`"),
+        ("save_module_checkpoints", True, "`modules.<name>.load`"),
+        ("save_all_checkpoints", True, "`training.checkpoint.keep`"),
+        ("use_tensorboard", True, "records.jsonl and progress.jsonl"),
+        ("use_deterministic_cudnn", True, "every run can be repeated"),
+        ("report_eval_results", True, "at each evaluation"),
+        ("report_test_results", True, "test rows are scored at the end"),
+        ("use_cuda_for_testing", False, "`training.device`"),
+        ("read_chunk_size", 1000, "files are read as they are"),
+        ("include_dirs", ["mine"], "`--plugin FILE.py`"),
+    ],
+)
+def test_what_is_global_has_an_equal_that_is_told(convert_json: Convert, key: str, value: Any, told: str) -> None:
+    found = loads(convert_json({"task": {"DocumentClassificationTask": document()}, key: value}))
+    [remark] = [*found.lost, *found.idle]
+    assert (remark.path, told in remark.why) == (key, True), remark.why
+    assert remark.why in found.text
+
+
+def test_what_is_global_and_a_key_of_recipes(convert_json: Convert) -> None:
+    settings = {"random_seed": 7, "use_cuda_if_available": False}
+    found = loads(convert_json({"task": {"DocumentClassificationTask": document()}, **settings}))
+    assert (found.recipe["seed"], found.recipe["training"]["device"]) == (7, "cpu")
+    assert (found.lost, found.idle) == ((), ())

@@ -186,6 +186,23 @@ def test_one_record_key_may_choose_the_best_step(recipe: Path) -> None:
     assert last.best == max(values, key=lambda step: values[step])
 
 
+def test_the_main_task_ends_the_run_and_its_best_weights_are_kept(recipe: Path) -> None:
+    """Those of then, not the ones that training went on from, though all was on one processor."""
+    settings = ["training.select=mood", "training.patience=2", "training.evaluate_every=2", "training.epochs=9"]
+    told = events(recipe, *settings, OFTEN, "training.checkpoint.keep=99")
+    scores = {e.step: r.value for e in told if isinstance(e, Evaluated) for r in e.records if r.key == "mood/mood/dev/accuracy"}
+    best = max(scores, key=lambda step: scores[step])
+    last = told[-1]
+    assert isinstance(last, Finished)
+    assert (last.why, last.best, last.step) == ("patience", best, best + 4)
+    assert list(scores)[-1] == last.step
+    folder = recipe.parent / "run" / "checkpoints"
+    then, after = (load_file(folder / f"step-{step:08d}" / "model.safetensors") for step in (best, last.step))
+    kept = load_file(last.artefact / "model.safetensors")
+    assert all(torch.equal(tensor, then[name]) for name, tensor in kept.items())
+    assert not any(torch.equal(tensor, after[name]) for name, tensor in kept.items())
+
+
 # the baseline, and scores on training rows ----------------------------------------------------------------------------
 
 

@@ -23,6 +23,10 @@ from manyheads.train.outcome import BEST
 from manyheads.train.state import Progress
 from manyheads.types import Record
 
+_ENDS = {
+    "patience": "nothing has got better for as long as the recipe waits",
+    "time": "the next evaluation would come after `training.minutes`; with more of them the same command goes on",
+}
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGE = -1, -3, 2**30  # mallopt(3)
 
 
@@ -105,6 +109,8 @@ def _finish(event: Finished, as_json: bool) -> None:
         return
     print_scores(found, f"Scores of step {event.best}")
     print_cross([r for r in event.records if BEST in r.metric])
+    if event.why in _ENDS:
+        note(f"the run ended after step {event.step}: {_ENDS[event.why]}")
     note(f"the model is in {event.artefact}")
     note(f"ask it:  {_asking(event.artefact)}")
 

@@ -2,7 +2,7 @@
 
     metric          what a metric is, the registry, which of two values is better
     score           the accumulator: add batches, merge processes, compute
-    classification  accuracy, precision, recall, F, MCC, coverage, ROC-AUC
+    classification  accuracy, of whole sentences too, precision, recall, F, MCC, coverage, ROC-AUC
     regression      MSE, RMSE, MAE, Pearson, Spearman
     spans           strict precision, recall and F1 of spans
     ranking         MRR, hits, NDCG of orders of candidates

@@ -23,6 +23,12 @@ def accuracy(gold: Sequence[Any], predicted: Sequence[Any], labels: Sequence[Any
     return float((g == p).all(axis=1).mean())
 
 
+@metric("sentence_accuracy", needs="sentences")
+def sentence_accuracy(gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], labels: Sequence[Any]) -> float:
+    """Share of sentences whose tags are right at every word."""
+    return sum(g == p for g, p in zip(gold, predicted, strict=True)) / len(gold)
+
+
 @metric("precision", needs="label_sets")
 def precision(gold: Sequence[Any], predicted: Sequence[Any], labels: Sequence[Any]) -> float:
     """Share of the predictions of a label that are right; 0 where there are none."""

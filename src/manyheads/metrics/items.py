@@ -40,6 +40,15 @@ def words(gold: Items, predicted: Items) -> tuple[Items, Items]:
     return flat
 
 
+def sentences(gold: Items, predicted: Items) -> tuple[Items, Items]:
+    """Sentences without the words that have no tag on one of the sides; those that have no other words are left out."""
+    pairs = [[(g, p) for g, p in zip(*pair, strict=True) if None not in (g, p)] for pair in zip(gold, predicted, strict=True)]
+    kept = [found for found in pairs if found]
+    if not kept:
+        raise Undefined("no word has a label")
+    return [[g for g, _ in found] for found in kept], [[p for _, p in found] for found in kept]
+
+
 def ordered(gold: Items, predicted: Items) -> tuple[np.ndarray, np.ndarray]:
     """Numbers sorted by (gold, predicted): sums of floats then do not depend on how items came in."""
     g, p = np.asarray(gold, dtype=np.float64), np.asarray(predicted, dtype=np.float64)

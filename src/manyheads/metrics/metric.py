@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 from manyheads.registry import Registry
 
-Need: TypeAlias = Literal["labels", "label_sets", "probabilities", "numbers", "tags", "answers", "rankings", "likelihoods"]
+Need: TypeAlias = Literal[
+    "labels", "label_sets", "probabilities", "numbers", "sentences", "tags", "answers", "rankings", "likelihoods"
+]
 Function: TypeAlias = Callable[[Any, Any, Any], "float | Mapping[str, float]"]
 
 
@@ -27,6 +29,7 @@ class Metric:
         label_sets     lists of labels, or of tuples or sets of labels, whatever the task has
         probabilities  gold as for label_sets; predicted is an array (items, C) float64, a column a label
         numbers        arrays (items,) float64, in no particular order
+        sentences      lists of lists of tags, one a word; words without a tag are left out, and sentences without any
         tags           lists of sets of (type, first word, word after the last), a set a sentence
         rankings       gold is a list of `ranking.Relevances`, predicted a list of tuples of scores, one a candidate
         answers        gold is a list of `reading.Accepted`, predicted a list of texts

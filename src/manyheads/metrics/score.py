@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from manyheads.errors import Problem, RecipeError, listed
-from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, words
+from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, sentences, words
 from manyheads.metrics.likelihood import Counted
 from manyheads.metrics.metric import METRICS, Metric, Need, Undefined
 from manyheads.metrics.ranking import Relevances
@@ -118,6 +118,8 @@ class Score:
             raise Undefined("no item has a label")
         if metric.needs == "tags":
             return (*extract(gold, predicted, self.scheme), self.labels)
+        if metric.needs == "sentences":
+            return (*sentences(gold, predicted), self.labels)
         if metric.needs == "numbers":
             return (*ordered(gold, predicted), self.labels)
         if metric.needs in ("answers", "rankings", "likelihoods"):
@@ -141,10 +143,10 @@ class Score:
     def _possible(self) -> set[Need]:
         """What the items may be, before any is seen."""
         if self.scheme != "none":
-            return {"labels", "label_sets", "tags"}
+            return {"labels", "label_sets", "sentences", "tags"}
         if self.labels:
-            return {"labels", "label_sets", "probabilities"}
-        return {"labels", "label_sets", "probabilities", "numbers", "answers", "rankings", "likelihoods"}
+            return {"labels", "label_sets", "probabilities", "sentences"}
+        return {"labels", "label_sets", "probabilities", "sentences", "numbers", "answers", "rankings", "likelihoods"}
 
     def _kinds(self) -> set[Need]:
         """What the items are. Whole numbers without a schema or probabilities may be ids of labels as well as numbers."""
@@ -162,7 +164,7 @@ class Score:
         else:
             kinds = {"labels", "label_sets"}
         if isinstance(first, list):
-            return kinds | {"tags"}
+            return kinds | {"sentences", "tags"}
         if self.probabilities:
             kinds |= {"probabilities"}
         elif isinstance(first, int):

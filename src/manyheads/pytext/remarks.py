@@ -134,7 +134,6 @@ _LOST = {  # keys that say something which nothing says here
     "pool_num_batches": "rows are sorted in pools of 50 batches",
     "num_shuffled_pools": "rows are sorted in pools of 50 batches",
     "drop_incomplete_rows": "see `bad_rows`",
-    "target_time_limit_seconds": "a run ends by epochs, steps or patience",
     "sparsifier": "weights are not pruned",
     "discriminative_lr": "write `lr` at the modules that are meant",
     "discriminative_lr_params_pattern": "write `lr` at the modules that are meant",

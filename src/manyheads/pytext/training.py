@@ -42,6 +42,8 @@ def training(root: Section, task: Section) -> dict[str, Any]:
     found["clip"] = trainer.number("max_clip_norm", 0.0) or None
     if patience := trainer.whole("early_stop_after", 0):
         found["patience"] = patience
+    if seconds := trainer.number("target_time_limit_seconds", 0.0):
+        found["minutes"] = round(seconds / 60, 4)
     if not root.flag("use_cuda_if_available", True):
         found["device"] = "cpu"
     return found

@@ -86,7 +86,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is complete. `why` is `steps`, `patience` or `done` (nothing was left to do)."""
+    """The run is complete. `why` is `steps`, `patience`, `time` or `done` (nothing was left to do)."""
 
     folder: Path
     artefact: Path

@@ -138,6 +138,8 @@ class TrainingSpec(Strict):
     """Evaluate on this many training rows of each data set as well, the same rows each time."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations without a better `select`; with `stop: votes`, without a better metric of each task."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Stop at the evaluation after which the next one would come later than this, counted from the begin of the training."""
     select: str | Annotated[list[str], Field(min_length=1)] = "average"
     """What chooses the best step: `average` of the tasks' metrics, `loss`, a task, `task/metric`, a list of these: its mean.
 
