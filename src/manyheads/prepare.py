@@ -31,7 +31,7 @@ from manyheads.data.chunks import Cut, chunked
 from manyheads.data.dataset import TextDataset
 from manyheads.data.encode import InputSpec, encode, sift
 from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, HiddenTarget, NeighbourTarget, RelevanceTarget
-from manyheads.data.labels import CORRECT, Found, LabelMap
+from manyheads.data.labels import CORRECT, Found, LabelMap, is_blank
 from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
@@ -72,6 +72,12 @@ class Source:
         return any(isinstance(task, LanguageModellingTask) for task in self.tasks.values())
 
     @property
+    def own_words(self) -> bool:
+        """Whether nothing is asked of a row but its own words."""
+        kinds = LanguageModellingTask | MaskedLanguageModellingTask
+        return self.spec.stream is None and all(isinstance(task, kinds) for task in self.tasks.values())
+
+    @property
     def slots(self) -> int:
         """Of rows that are one text: how many parts of it, over all splits, have a state that is carried."""
         return 0 if self.spec.stream is None else self.spec.stream.rows + 2
@@ -101,8 +107,9 @@ class Source:
 class Prepared:
     """Rows of a source by split, the fitted target of each task, and what was read for the rows: train, dev, test files.
 
-    `unfit` are rows that were read but break a rule of the input, of a label or of a weight, and were left out. `weights`
-    has (N,) of the training rows for each task that names a column of them.
+    `unfit` are rows that were read but break a rule of the input, of a label or of a weight, and were left out; `silent` is the
+    number of training rows that were, since nothing is asked of them but their own words, and they have none. `weights` has
+    (N,) of the training rows for each task that names a column of them.
     """
 
     source: Source
@@ -111,6 +118,7 @@ class Prepared:
     read: Mapping[Split, Rows]
     unfit: tuple[BadRow, ...] = ()
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    silent: int = 0
 
     @property
     def bad(self) -> tuple[BadRow, ...]:
@@ -123,7 +131,7 @@ class Prepared:
         inputs = self.source.inputs
         rows = [row for part in self.rows.values() for row in part]
         texts = [column for column in inputs.columns if column not in inputs.lists]
-        return {c: sum(isinstance(v := row.values.get(c), str) and (not v or v.isspace()) for row in rows) for c in texts}
+        return {column: sum(is_blank(row.values.get(column)) for row in rows) + self.silent for column in texts}
 
 
 def sources(recipe: Recipe) -> list[Source]:
@@ -140,6 +148,7 @@ def sources(recipe: Recipe) -> list[Source]:
 def prepare(source: Source, base: Path, seed: int) -> Prepared:
     """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns, labels, weights."""
     rows, read = read_splits(source.spec, base, seed)
+    rows["train"], silent = _telling(source, rows["train"])
     unfitted = {name: _target(name, task, source) for name, task in source.tasks.items()}
     columns = {name: RowWeights(unfitted[name], task.data.weight) for name, task in source.tasks.items() if task.data.weight}
     training, unfit = sifted(source, {"train": rows.pop("train")}, unfitted, columns.values())
@@ -149,7 +158,15 @@ def prepare(source: Source, base: Path, seed: int) -> Prepared:
         found = [name for name, t in unfitted.items() if getattr(t, "labels", ()) is None]
         _require_seen([row for split in source.spec.split for row in held_out[split]], [targets[name] for name in found])
     weights = {name: column.read(training["train"]) for name, column in columns.items()}
-    return Prepared(source, {**training, **held_out}, targets, read, (*unfit, *more), weights)
+    return Prepared(source, {**training, **held_out}, targets, read, (*unfit, *more), weights, silent)
+
+
+def _telling(source: Source, rows: list[Row]) -> tuple[list[Row], int]:
+    """The rows without those that have no word, where their own words are all that is asked; and how many those are."""
+    if not source.own_words:
+        return rows, 0
+    told = [row for row in rows if not is_blank(row.values.get(source.inputs.columns[0]))]
+    return (told, len(rows) - len(told)) if told else (rows, 0)
 
 
 def sifted(

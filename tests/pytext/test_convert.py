@@ -44,7 +44,7 @@ def test_a_document_classifier_at_its_defaults(convert_json: Convert) -> None:
         "version": 1,
         "seed": 0,
         "modules": {
-            "embedding": {"type": "embedding", "width": 100, "dropout": 0.64},
+            "embedding": {"type": "embedding", "width": 100, "vocabulary": {"split": "spaces"}, "dropout": 0.64},
             "lstm": {"type": "recurrent", "width": 32, "bidirectional": True},
             "pool": {"type": "pool", "how": "attention"},
         },
@@ -95,7 +95,7 @@ def test_settings_of_a_document_classifier(convert_json: Convert) -> None:
             "type": "embedding",
             "width": 50,
             "vectors": "glove.50d.txt",
-            "vocabulary": {"lower": False, "size": 5000, "min_count": 2, "file": "words.txt"},
+            "vocabulary": {"split": "spaces", "lower": False, "size": 5000, "min_count": 2, "file": "words.txt"},
             "max_length": 40,
             "freeze": True,
             "dropout": 0.6,
@@ -258,6 +258,13 @@ def test_drqa_is_told_to_have_no_equal(convert_json: Convert) -> None:
     assert {remark.why for remark in found.lost} == {
         "DrQA's layers have no equal; the recipe reads with the encoder minilm in their place"
     }
+
+
+@pytest.mark.parametrize("tokenizer", [{"Tokenizer": {"split_regex": "[^a-z]+"}}, {"GPT2BPETokenizer": {}}])
+def test_other_words_than_spaces_part_are_told_to_have_no_equal(convert_json: Convert, tokenizer: Any) -> None:
+    task = {"data": tsv("r", "label", "text"), "model": {"DocModel": {"inputs": {"tokens": {"tokenizer": tokenizer}}}}}
+    found = loads(convert_json({"task": {"DocumentClassificationTask": task}}))
+    assert [remark.why for remark in found.lost] == ["words are what spaces part"]
 
 
 def test_texts_of_a_row_are_read_as_one(convert_json: Convert) -> None:
@@ -447,7 +454,7 @@ def test_the_tutorial_shares_its_features_and_the_lstm_at_two_depths(convert_jso
     assert found.recipe["modules"]["SHARED_EMBEDDING"] == {
         "type": "embedding",
         "width": 100,
-        "vocabulary": {"size": 15000, "file": "sst/vocab.txt"},
+        "vocabulary": {"split": "spaces", "size": 15000, "file": "sst/vocab.txt"},
         "dropout": 0.64,
     }
     assert sst["data"]["columns"] == ["text", "doc_label"]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 
 from manyheads.data.label_column import LARGEST, Labelled, number_of, require_column
-from manyheads.data.labels import Found, is_missing, kind_of, label_text
+from manyheads.data.labels import Found, is_blank, is_missing, kind_of, label_text
 from manyheads.errors import DataError, Problem, nearest, shown
 from manyheads.text.answers import misplaced
 from manyheads.types import Row, Target, Value
@@ -205,9 +205,7 @@ class NeighbourTarget(_Inner):
         return self
 
     def target(self, row: Row) -> int | None:
-        value = row.values.get(self.column)
-        empty = not value.strip() if isinstance(value, str) else not value
-        return None if empty and not self.joined else DIRECTIONS[self.direction]
+        return None if is_blank(row.values.get(self.column)) and not self.joined else DIRECTIONS[self.direction]
 
 
 @dataclass(frozen=True, slots=True)

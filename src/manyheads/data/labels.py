@@ -21,6 +21,11 @@ CORRECT = "correct the row, or name the label under `labels`"
 _MANY = 1000  # names above which the nearest is not looked for: so many are seldom typed by hand
 
 
+def is_blank(value: Value) -> bool:
+    """Whether a text has nothing but space, or a list no entry."""
+    return not value.strip() if isinstance(value, str) else isinstance(value, Sequence) and not value
+
+
 def is_missing(value: Value, missing: Collection[str]) -> bool:
     """True for null, and for a value whose text the recipe declares to mean "no label" (`NaN` for a number that is none)."""
     if value is None:

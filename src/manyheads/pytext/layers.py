@@ -43,8 +43,7 @@ def embed(path: Path, embedding: Section, tokens: Section) -> None:
     draft.put("width", embedding.whole("embed_dim", 100), embedding.place_of("embed_dim"))
     _vectors(draft, embedding, path.pool.files)
     vocabulary = _vocabulary(tokens, path.pool.files)
-    if vocabulary:
-        draft.put("vocabulary", vocabulary, tokens.place_of("vocab") or tokens.place)
+    draft.put("vocabulary", vocabulary, (tokens.place_of("vocab") or tokens.place) if len(vocabulary) > 1 else "")
     if tokens.has("max_seq_len"):
         path.longest = tokens.whole("max_seq_len", 512)
         draft.put("max_length", path.longest, tokens.place_of("max_seq_len"))
@@ -64,11 +63,13 @@ def _vectors(draft: Draft, embedding: Section, files: Files) -> None:
 
 
 def _vocabulary(tokens: Section, files: Files) -> dict[str, Any]:
-    """Which words are known, where it is not all of the training rows with capitals folded."""
-    found: dict[str, Any] = {}
+    """Which words are known: those that spaces part in training rows, with capitals folded, unless it is said otherwise."""
+    found: dict[str, Any] = {"split": "spaces"}
     name, tokenizer = tokens.variant("tokenizer", "Tokenizer")
     if name != "Tokenizer":
-        tokenizer.give_up("words are letters and digits with inner marks, or single other signs")
+        tokenizer.give_up("words are what spaces part")
+    if tokenizer.text("split_regex", r"\s+") not in (r"\s+", r"\s"):
+        tokenizer.give_up("words are what spaces part", "split_regex")
     if not tokenizer.flag("lowercase", True):
         found["lower"] = False
     vocab = tokens.section("vocab")
@@ -103,7 +104,7 @@ def old_embed(path: Path, features: Section) -> None:
     draft = Draft("embedding")
     draft.put("width", words.whole("embed_dim", 100), words.place_of("embed_dim"))
     _vectors(draft, words, path.pool.files)
-    vocabulary: dict[str, Any] = {}
+    vocabulary: dict[str, Any] = {"split": "spaces"}
     if size := words.whole("vocab_size", 0):
         vocabulary["size"] = size
     if (least := words.whole("min_freq", 1)) > 1:
@@ -115,8 +116,7 @@ def old_embed(path: Path, features: Section) -> None:
             "words of the training rows are counted as well, of all tasks that share the module", "vocab_from_train_data"
         )
     words.flag("vocab_from_pretrained_embeddings", False)
-    if vocabulary:
-        draft.put("vocabulary", vocabulary, words.place)
+    draft.put("vocabulary", vocabulary, words.place if len(vocabulary) > 1 else "")
     holder = features if features.has("shared_module_key") else words
     path.words.append(path.add(holder, "embedding", draft, "WordEmbedding"))
     if features.has("char_feat"):

@@ -16,6 +16,7 @@ from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import Problem, RecipeError, listed, nearest, shown
 from manyheads.metrics import METRICS
+from manyheads.prepare import sources
 from manyheads.registry import home
 from manyheads.train.due import evaluations_in
 from manyheads.train.follow import own_value
@@ -39,7 +40,10 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
         if wrong:
             raise RecipeError(*wrong)
     told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
-    told += [f"{name}: {rows} rows have no text in column {shown(c)}" for (name, c), rows in assembly.blank.items() if rows]
+    unasked = {source.name: ", and nothing is asked of them" for source in sources(recipe) if source.own_words}
+    for (name, column), rows in assembly.blank.items():
+        if rows:
+            told.append(f"{name}: {rows} rows have no text in column {shown(column)}{unasked.get(name, '')}")
     told += [text for split in (assembly.train, assembly.dev, assembly.test) for data in split.values() for text in data.lost()]
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
     told += [*_alone(recipe, assembly, stream), *_early(recipe, stream), *_late(recipe, steps)]
