@@ -111,6 +111,45 @@ def test_labels_are_fitted_on_training_rows_alone(tmp_path: Path) -> None:
         found.targets["t"].target(found.rows["dev"][0])
 
 
+@pytest.mark.parametrize(
+    ("data", "kept", "told"),
+    [
+        ({}, 2, [3, None]),
+        ({"stream": {"rows": 1, "words": 4}}, 4, [3, 3]),  # one text, in which an empty line is an end
+        ({"bad_rows": "skip"}, 2, [3, None]),
+    ],
+)
+def test_rows_without_a_word_are_no_texts_of_a_language_model(
+    tmp_path: Path, data: dict[str, Any], kept: int, told: list[int | None]
+) -> None:
+    (tmp_path / "t.txt").write_text("a b\n\n  \nc\n")
+    (tmp_path / "d.txt").write_text("a\n \n")
+    modules = {"words": {"type": "embedding", "width": 4}}
+    task = {
+        "type": "language_modelling",
+        "direction": "both",
+        "path": ["words"],
+        "data": {"train": "t.txt", "dev": "d.txt", **data},
+    }
+    [source] = sources(Recipe.model_validate({"modules": modules, "tasks": {"lm": task}}))
+    found = prepare(source, tmp_path, 1)
+    assert len(found.rows["train"]) == kept
+    assert found.blank == {"text": 3}
+    assert [found.targets["lm"].target(row) for row in found.rows["dev"]] == told
+
+
+def test_rows_without_a_word_stay_for_tasks_that_ask_something_else(tmp_path: Path) -> None:
+    write(tmp_path / "t.jsonl", [{"text": "x y", "label": "a"}, {"text": "", "label": "b"}])
+    modules = {"words": {"type": "embedding", "width": 4}}
+    tasks = {
+        "t": {"type": "classification", "path": ["words"], "data": {"from": "d"}},
+        "lm": {"type": "language_modelling", "path": ["words"], "data": {"from": "d"}},
+    }
+    [source] = sources(Recipe.model_validate({"modules": modules, "tasks": tasks, "data": {"d": {"train": "t.jsonl"}}}))
+    found = prepare(source, tmp_path, 1)
+    assert [found.targets[name].target(row) for row in found.rows["train"] for name in ("t", "lm")] == [0, 1, 1, None]
+
+
 def test_bad_rows_of_all_splits_are_kept(tmp_path: Path) -> None:
     for name in ("train", "test"):
         (tmp_path / f"{name}.csv").write_text("text,label\nx,a\ny,b\none,two,three\n")

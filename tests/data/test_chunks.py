@@ -71,6 +71,20 @@ def test_every_word_is_told_once_from_the_word_before_it(texts: list[list[int]],
     assert data.items("lm").tolist() == data.lengths.tolist()
 
 
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_a_row_without_a_target_tells_nothing(direction: str) -> None:
+    table = table_of([[5, 6], [], [7]], direction)
+    sides = table["target.lm"].to_pylist()
+    table = table.set_column(
+        table.column_names.index("target.lm"), "target.lm", pa.array([sides[0], None, sides[2]], pa.uint8())
+    )
+    data = TextDataset("d", "train", table)
+    found = data.batch([1, 2]).targets["lm"]
+    assert (found[0] == IGNORE).all()
+    assert found[1, :2, 0].tolist() == [7, END]
+    assert data.items("lm").tolist() == [3 * found.shape[-1], 0, 2 * found.shape[-1]]
+
+
 def test_a_chunk_stands_where_its_first_word_does() -> None:
     table, _ = chunked(table_of([[5, 6], [], [7, 8, 9]]), Cut(1, 3))
     data = TextDataset("d", "train", table, in_order=1)

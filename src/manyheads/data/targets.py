@@ -281,6 +281,6 @@ def _field(name: str, value: Any) -> Any:
     elif name == "share":
         if isinstance(value, float) and 0 < value <= 1:
             return value
-    elif isinstance(value, bool if name in ("soft", "bare") else str) or (name == "positive" and value is None):
+    elif isinstance(value, bool if name in ("soft", "bare", "joined") else str) or (name == "positive" and value is None):
         return value
     raise ArtefactError(Problem("a target has a field of another type", name, repr(value)))
