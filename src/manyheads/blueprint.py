@@ -94,6 +94,10 @@ class Blueprint:
         """The module by whose pieces a task's texts are read: the first of its path, one that hides pieces aside."""
         return next(step.module for step in self.tasks[task].path if self.modules[step.module].type != "mask")
 
+    def longest(self, task: str) -> int:
+        """Most pieces of a sequence that this module takes."""
+        return int(self.modules[self.reader(task)].options["max_length"])
+
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """What an artefact's folder has, by module; those of one vocabulary spell where one of them reads letters."""
         homes = {n: str(p.options.get("of", n)) for n, p in self.modules.items() if p.type in (*ENCODERS, *READERS)}

@@ -57,12 +57,14 @@ class Read:
 class Kind:
     """What tasks that read alike have in common.
 
-    reader  the module that they begin with
-    reads   single (texts, words), pair, choices, towers or windows, which share `stride` pieces; `bounded` texts stand between
-            marks of their begin and end
+    reader   the module that they begin with
+    longest  most pieces of a sequence
+    reads    single (texts, words), pair, choices, towers or windows, which share `stride` pieces; `bounded` texts stand between
+             marks of their begin and end
     """
 
     reader: str
+    longest: int
     reads: str
     stride: int | None = None
     bounded: bool = False
@@ -110,30 +112,30 @@ def texts_in(value: Input) -> list[str]:
     return [text for part in value for text in ([part] if isinstance(part, str) else part)]
 
 
-def read_input(value: Input, place: int, tokenizer: Tokenizer, longest: int, kind: Kind) -> Read:
-    """The pieces of one input, whose place among all inputs is kept; `longest` is the most pieces of a sequence."""
+def read_input(value: Input, place: int, tokenizer: Tokenizer, kind: Kind) -> Read:
+    """The pieces of one input, whose place among all inputs is kept."""
     if isinstance(value, tuple):
-        return _one_of_several(value, place, tokenizer, longest, kind)
+        return _one_of_several(value, place, tokenizer, kind)
     if isinstance(value, list):
-        pieces = tokenizer.encode_words([value], longest)[0]
+        pieces = tokenizer.encode_words([value], kind.longest)[0]
         return Read(place, (pieces,), (pieces.words,), Reading(len(value), pieces=pieces.ids, names=tokenizer.piece))
-    pieces, spans = tokenizer.encode_texts([value], None, longest, offsets=True)[0], tokenizer.spans(value)
+    pieces, spans = tokenizer.encode_texts([value], None, kind.longest, offsets=True)[0], tokenizer.spans(value)
     reading = Reading(len(spans), pieces=pieces.ids, names=tokenizer.piece)
     return Read(place, (pieces,), (tuple(first_pieces(spans, pieces.offsets)),), reading, tuple(spans))
 
 
-def _one_of_several(value: tuple[str, str] | Choices, place: int, tokenizer: Tokenizer, longest: int, kind: Kind) -> Read:
+def _one_of_several(value: tuple[str, str] | Choices, place: int, tokenizer: Tokenizer, kind: Kind) -> Read:
     """A pair, as it is or through windows, or a text with choices."""
     first, last = value[0], value[-1]
     if isinstance(last, list):
         between = value[1] if len(value) == 3 else None
-        sequences = tuple(tokenizer.encode_texts(*with_choices(first, between, last), longest))
+        sequences = tuple(tokenizer.encode_texts(*with_choices(first, between, last), kind.longest))
         return Read(place, sequences, ((),) * len(last), Reading(choices=tuple(last)))
     if kind.reads == "towers":
-        return Read(place, tuple(tokenizer.encode_texts([first, last], None, longest)), ((), ()), Reading())
+        return Read(place, tuple(tokenizer.encode_texts([first, last], None, kind.longest)), ((), ()), Reading())
     if kind.stride is None:
-        return Read(place, (tokenizer.encode_texts([first], [last], longest)[0],), ((),), Reading(names=tokenizer.piece))
-    windows = tokenizer.encode_windows([first], [last], longest, kind.stride)[0]
+        return Read(place, (tokenizer.encode_texts([first], [last], kind.longest)[0],), ((),), Reading(names=tokenizer.piece))
+    windows = tokenizer.encode_windows([first], [last], kind.longest, kind.stride)[0]
     return Read(place, windows, tuple(w.words for w in windows), Reading(passage=windows_of(last, windows)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,11 @@ class Predictor:
     >>> predictor(["Apple opens a shop in Paris"])[0].predictions       # doctest: +SKIP
     """
 
-    def __init__(self, artefact: Artefact, device: torch.device | str = "cpu") -> None:
+    def __init__(self, artefact: Artefact, device: torch.device | str = "cpu", limits: Mapping[str, int] | None = None) -> None:
+        """`limits` are the most pieces that tasks read of a sequence, where these are not those of their modules."""
         self.model = artefact.model.to(device).eval()
         self.device = torch.device(device)
-        self._artefact = artefact
+        self._artefact, self._limits = artefact, limits or {}
         self._readers = {name: _reader(artefact, artefact.blueprint.reader(name)) for name in artefact.blueprint.tasks}
 
     @classmethod
@@ -132,7 +133,7 @@ class Predictor:
                     Problem(f"input {number} must be a text; vectors are those of single texts", value=repr(text))
                 )
         found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(texts)
-        read = self._read(list(texts), list(range(len(texts))), Kind(self._readers[name], "single"))
+        read = self._read(list(texts), list(range(len(texts))), replace(self._kind(name), reads="single"))
         for group in batches_of(read, tokens):
             vectors = self._outputs(group, [name])[name].scores.float().cpu().numpy()
             for item, vector in zip(group, vectors, strict=True):
@@ -184,7 +185,8 @@ class Predictor:
     def _kind(self, task: str) -> Kind:
         plan = self._artefact.blueprint.tasks[task]
         reads = "single" if plan.reads in ("text", "words") else plan.reads
-        return Kind(self._readers[task], reads, plan.stride, plan.bounded)
+        longest = self._limits.get(task, self._artefact.blueprint.longest(task))
+        return Kind(self._readers[task], longest, reads, plan.stride, plan.bounded)
 
     def _asked(self, tasks: Sequence[str] | None) -> list[str]:
         known = list(self._readers)
@@ -221,8 +223,7 @@ class Predictor:
     def _read(self, inputs: list[Input], places: list[int], kind: Kind) -> list[Read]:
         tokenizer = self._artefact.tokenizers[kind.reader]
         tokenizer = tokenizer.bounded() if kind.bounded else tokenizer
-        longest = int(self._artefact.blueprint.modules[kind.reader].options["max_length"])
-        return [read_input(value, place, tokenizer, longest, kind) for value, place in zip(inputs, places, strict=True)]
+        return [read_input(value, place, tokenizer, kind) for value, place in zip(inputs, places, strict=True)]
 
     @torch.inference_mode()
     def _outputs(self, group: list[Read], names: list[str], parts: tuple[int, ...] | None = None) -> dict[str, Output]:

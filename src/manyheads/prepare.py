@@ -71,6 +71,10 @@ class Source:
         """Whether each text stands between marks that say where it begins and ends, as a language model reads it."""
         return any(isinstance(task, LanguageModellingTask) for task in self.tasks.values())
 
+    def longest(self, most: int) -> int:
+        """Most pieces of a sequence of its rows, of which the module that reads them takes `most`: all of rows that are one text."""
+        return _WHOLE if self.spec.stream is not None else min(most, self.spec.max_length or most)
+
     @property
     def own_words(self) -> bool:
         """Whether nothing is asked of a row but its own words."""
@@ -258,7 +262,7 @@ def encoded(
     are one text are cut into chunks, whose states are carried in slots from `slot` on.
     """
     inputs, targets, stream = prepared.source.inputs, prepared.targets, prepared.source.spec.stream
-    max_length = min(max_length, prepared.source.spec.max_length or max_length) if stream is None else _WHOLE
+    max_length = prepared.source.longest(max_length)
     columns = schema(targets, inputs, tokenizer.spells)
     found: dict[Split, TextDataset] = {}
     for split, rows in prepared.rows.items():

@@ -121,12 +121,11 @@ def _records(
     """Scores, and sentences about rows that were left out or did not fit."""
     targets = _targets(artefact, tasks)
     trunk = artefact.blueprint.reader(tasks[0])
-    longest = artefact.blueprint.modules[trunk].options["max_length"]
     good, bad = sifted(source, rows, targets)
     prepared = Prepared(source, good, targets, {})
     tokenizer = artefact.tokenizers[trunk]
     tokenizer = tokenizer.bounded() if source.bounded else tokenizer
-    datasets: Mapping[Split, TextDataset] = encoded(prepared, tokenizer, longest, Cache())
+    datasets: Mapping[Split, TextDataset] = encoded(prepared, tokenizer, artefact.blueprint.longest(tasks[0]), Cache())
     engine = Engine(loaded.recipe.training)
     told = [text for data in datasets.values() for text in data.lost()]
     if bad:

@@ -10,8 +10,9 @@ in common have F1 0.
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -160,31 +161,49 @@ def test_the_rules_of_both_versions_on_the_published_dev_set(shared_data: Path) 
 RECIPE = """\
 seed: 5
 output: run
-modules: {{encoder: {{type: pretrained, name: {encoder}, max_length: 24}}}}
+modules: {{encoder: {{type: pretrained, name: {encoder}, max_length: 64}}}}
 defaults: {{path: [encoder]}}
 tasks:
   who:
     type: question_answering
-    data: {{train: who.json, dev: who.json, format: squad, stride: 4}}
+    data: {{train: who.json, dev: who.json, format: squad, stride: 4, max_length: 24}}
     metrics: [exact_match]
   where: {{type: multiple_choice, data: {{train: where.jsonl, dev: where.jsonl, pair: asked, choices: choices}}}}
-  bare: {{type: question_answering, data: {{train: bare.jsonl, dev: bare.jsonl}}}}
+  mood: {{type: classification, data: {{train: mood.csv, dev: mood.csv, max_length: 8}}}}
+  bare: {{type: question_answering, data: {{train: bare.jsonl, dev: asked.jsonl, max_length: 12}}}}
 training: {{epochs: 6, batch: {{rows: 6}}, optimizer: {{lr: 5.0e-3}}, checkpoint: {{every_minutes: null}}, device: cpu}}
 """
+
+
+def long_ones(count: int) -> Iterator[dict[str, Any]]:
+    """Texts of several windows, each with two answers to choose from."""
+    draw = random.Random(3)
+    for i in range(count):
+        before, between = (" ".join(draw.choices(["a", "cat", "dog", "in", "rome", "the", "film"], k=12)) for _ in range(2))
+        text = f"{before} by {draw.choice(['anna', 'omar'])} {between} by anna"
+        yield {"id": f"n{i}", "question": "by ?", "context": text, "answers": ["anna"], "starts": [len(text) - 4]}
 
 
 def test_the_official_rule_gives_the_written_predictions_our_scores(
     place: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`evaluate --predictions` writes choices and answers, and {id: answer} where questions have ids."""
+    """`evaluate --predictions` writes choices and answers, and {id: answer} where questions have ids.
+
+    Data sets have limits below that of their encoder, within which they are answered as they are scored.
+    """
     (place / "who.json").write_text(json.dumps(SECOND))
     choices = [
         {"text": "anna in", "asked": "by omar", "choices": ["rome", "oslo", "a cat"][: 2 + i % 2], "label": i % 2}
         for i in range(12)
     ]
     (place / "where.jsonl").write_text("".join(json.dumps(row) + "\n" for row in choices))
+    beyond = ["by anna at rome the dog", "in oslo a cat by omar"]  # what two labels on the same pieces might be told apart by
+    moods = [(f"a {word} film in the song {beyond[i % 2]}", word) for i in range(12) for word in ("good", "bad")]
+    (place / "mood.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in moods))
     bare = [{"question": "by ?", "context": "a cat by anna", "answers": ["anna"], "starts": [9]}] * 3
-    (place / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bare))
+    asked = list(long_ones(24))
+    for name, rows in (("bare", bare), ("asked", asked)):
+        (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (place / "recipe.yaml").write_text(RECIPE.format(encoder=tiny))
     assert command(["train", "recipe.yaml"]) == 0
     capsys.readouterr()
@@ -193,7 +212,7 @@ def test_the_official_rule_gives_the_written_predictions_our_scores(
     assert "wrote answers/who.dev.json: 5 rows" in told.err
     scores = json.loads(told.out)["scores"]
     assert {p.name for p in Path("answers").iterdir()} == {
-        "who.dev.jsonl", "who.dev.json", "where.dev.jsonl", "bare.dev.jsonl",
+        "who.dev.jsonl", "who.dev.json", "where.dev.jsonl", "mood.dev.jsonl", "bare.dev.jsonl", "bare.dev.json",
     }  # fmt: skip
     given = json.loads(Path("answers/who.dev.json").read_text())
     wanted = {row["id"]: row["answers"] for row in rows_of(place / "who.json")}
@@ -202,6 +221,10 @@ def test_the_official_rule_gives_the_written_predictions_our_scores(
     assert scores["who/who/dev/exact_match"] == pytest.approx(sum(e for e, _ in both) / 5)
     assert scores["who/who/dev/answer_f1"] == pytest.approx(sum(f for _, f in both) / 5)
     assert scores["who/who/dev/answer_f1"] > 0
+    given = json.loads(Path("answers/bare.dev.json").read_text())
+    means = [official(row["answers"], given[row["id"]], "2.0")[1] for row in asked]
+    assert scores["bare/bare/dev/answer_f1"] == pytest.approx(sum(means) / 24)
+    assert 0 < sum(means) < 24
     lines = [json.loads(line) for line in Path("answers/where.dev.jsonl").read_text().splitlines()]
     assert [line["index"] for line in lines] == list(range(12))
     assert [line["text"] for line in lines] == [
@@ -209,6 +232,13 @@ def test_the_official_rule_gives_the_written_predictions_our_scores(
     ]
     right = [line["choice"] == row["label"] for row, line in zip(choices, lines, strict=True)]
     assert scores["where/where/dev/accuracy"] == pytest.approx(sum(right) / 12)
+    lines = [json.loads(line) for line in Path("answers/mood.dev.jsonl").read_text().splitlines()]
+    same = [line["probabilities"] for line in lines[:2]]
+    assert all(line["probabilities"] == pytest.approx(same[i % 2], abs=1e-6) for i, line in enumerate(lines))
+    losses = [-math.log(line["probabilities"][label]) for line, (_, label) in zip(lines, moods, strict=True)]
+    records = [json.loads(line) for line in Path("run/records.jsonl").read_text().splitlines()]
+    told = [r["value"] for r in records if (r["task"], r["split"], r["metric"]) == ("mood", "dev", "loss")]
+    assert min(abs(sum(losses) / len(losses) - value) for value in told) < 1e-6
 
 
 REAL = """\

@@ -52,9 +52,14 @@ class Answered:
 
 
 def answered(found: Artefact, loaded: Loaded) -> Iterator[Answered]:
-    """Dev and test rows in the order of their files, with labels or without; what cannot be read is left out with a warning."""
-    predictor = Predictor(found, Engine(loaded.recipe.training).device)
-    for source in sources(loaded.recipe):
+    """Dev and test rows in the order of their files, with labels or without; what cannot be read is left out with a warning.
+
+    A data set is read as it is scored, within a limit of its own where it has one.
+    """
+    homes = sources(loaded.recipe)
+    limits = {task: source.longest(found.blueprint.longest(task)) for source in homes for task in source.tasks}
+    predictor = Predictor(found, Engine(loaded.recipe.training).device, limits)
+    for source in homes:
         try:
             parts = held_out(found, loaded, source)
         except DataError as error:
