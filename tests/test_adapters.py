@@ -284,6 +284,19 @@ def test_merge_refuses_what_it_cannot_do(shared: Path, trained: Path, capsys: py
 # first weights ----------------------------------------------------------------------------------------------------------
 
 
+def test_adapters_are_merged_before_an_export(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All tasks are refused at once, each in a line with what to do, which then does it."""
+    finish(own)
+    assert command(["export", "run", "out"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("a plain model has no adapters") == 3
+    assert "tasks.names.path: a plain model has no adapters, and those of 'two' are beside its weights" in told
+    assert "`manyheads merge RUN MERGED`" in told
+    assert command(["merge", "run", "merged"]) == 0
+    assert command(["export", "merged", "out", "--task", "names"]) == 0
+    assert (Path("out") / "names" / "config.json").is_file()
+
+
 def test_first_weights_of_adapters_come_from_an_artefact_or_a_file_of_peft(own: Path) -> None:
     folder = finish(own).artefact
     saved = load_artefact(folder).model.pool["one"].state_dict()

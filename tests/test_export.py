@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    pipeline,
 )
 
 from manyheads.artefact import Artefact, load_artefact, save_artefact
@@ -41,6 +42,7 @@ FUNCTIONS = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "classification": {"labels": ["bad", "fine", "good"]},
+    "binary": {"labels": ["bad", "good"], "threshold": 0.25},
     "multilabel": {"labels": ["art", "law"], "threshold": 0.3},
     "regression": {"low": 0.0, "high": 5.0},
     "tagging": {"labels": ["O", "B-PER", "I-PER"]},
@@ -66,8 +68,13 @@ def make(tmp_path: Path) -> Make:
         middle, width = dict(middle or {}), measure_encoder(encoder).width
         vector = [plan.options["width"] for plan in middle.values() if "width" in plan.options]
         head = changes.get("head", HEADS.get(kind, "row_head"))
-        classes = 2 if kind == "question_answering" else len(OPTIONS[kind].get("labels", "1"))
-        options = {"source": str(encoder), "max_length": 16, "layers": changes.get("layers", False)}
+        classes = {"question_answering": 2, "binary": 1}.get(kind, len(OPTIONS[kind].get("labels", "1")))
+        options = {
+            "source": str(encoder),
+            "max_length": 16,
+            "layers": changes.get("layers", False),
+            "lora": changes.get("lora"),
+        }
         modules = {
             "encoder": ModulePlan("pretrained", options),
             **middle,
@@ -112,7 +119,7 @@ def plain(folder: Path, tokens: Tokens, auto: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FUNCTIONS)
-@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["classification", "binary", "multilabel", "regression"])
 def test_rows_have_equal_logits(families: Callable[[str], Path], make: Make, tmp_path: Path, family: str, kind: str) -> None:
     artefact = make(families(family), kind, {"first": CLS, "dense": dense(16, FUNCTIONS[family])})
     [found] = export(artefact, tmp_path / "out")
@@ -121,9 +128,10 @@ def test_rows_have_equal_logits(families: Callable[[str], Path], make: Make, tmp
     assert_close(theirs, ours(artefact, given), atol=1e-6, rtol=1e-6)
     assert theirs.std() > 0.1
     config = json.loads((found.folder / "config.json").read_text())
-    problems = {"classification": "single_label_classification", "multilabel": "multi_label_classification"}
+    several = "multi_label_classification"
+    problems = {"classification": "single_label_classification", "binary": several, "multilabel": several}
     assert config["problem_type"] == problems.get(kind, kind)
-    labels = OPTIONS[kind].get("labels", ["LABEL_0"])
+    labels = ["good"] if kind == "binary" else OPTIONS[kind].get("labels", ["LABEL_0"])
     model = AutoModelForSequenceClassification.from_pretrained(found.folder)
     assert model.config.id2label == dict(enumerate(labels))
     assert model.config.label2id == {label: i for i, label in enumerate(labels)}
@@ -328,11 +336,25 @@ def test_an_artefact_stays_as_it_is(families: Callable[[str], Path], make: Make,
 def test_what_a_plain_model_does_not_do_is_told(families: Callable[[str], Path], make: Make, tmp_path: Path) -> None:
     middle = {"first": CLS, "dense": dense(16, "tanh")}
     told = {
-        kind: export(make(families("bert"), kind, middle), tmp_path / kind)[0].notes for kind in ("regression", "multilabel")
+        kind: export(make(families("bert"), kind, middle), tmp_path / kind)[0].notes
+        for kind in ("regression", "multilabel", "binary")
     }
     assert told["regression"] == ("numbers are not clipped; manyheads answers at least 0 and at most 5",)
     assert told["multilabel"] == ("labels are given from probability 0.3 on; plain pipelines have to be told",)
+    assert told["binary"] == ("the one score is that of 'good'; manyheads answers 'bad' where its sigmoid is below 0.25",)
     assert export(make(families("bert"), "classification", middle), tmp_path / "plain")[0].notes == ()
+
+
+def test_the_pipeline_of_transformers_says_how_likely_a_binary_tasks_label_is(
+    families: Callable[[str], Path], make: Make, tmp_path: Path
+) -> None:
+    artefact = make(families("bert"), "binary", {"first": CLS, "dense": dense(16, "tanh")})
+    export(artefact, tmp_path / "out")
+    texts = ["the film in rome", "anna", "a good song at oslo by omar"]
+    plain = pipeline("text-classification", str(tmp_path / "out" / "mood"), device="cpu")(texts)
+    ours = [answer.predictions["mood"].probabilities["good"] for answer in Predictor(artefact)(texts)]
+    assert [found["label"] for found in plain] == ["good"] * 3
+    assert [found["score"] for found in plain] == pytest.approx(ours, abs=1e-6)
 
 
 # what has no plain form -------------------------------------------------------------------------------------------------

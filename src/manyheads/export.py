@@ -24,12 +24,13 @@ from transformers import (
 
 from manyheads.artefact import Artefact, without_bars
 from manyheads.blueprint import ENCODERS
-from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest
+from manyheads.errors import ArtefactError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json, writing
 from manyheads.graph import Step
 from manyheads.nn.plain import End, PlainEnd, choice_end, row_end, word_end
 from manyheads.nn.trunk import Trunk
 from manyheads.task.base import Task
+from manyheads.task.binary import Binary
 from manyheads.task.question_answering import QuestionAnswering
 from manyheads.types import Batch, Tokens
 
@@ -67,6 +68,7 @@ def _of_ends(plain: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
 
 _KINDS: Mapping[str, _Kind] = {
     "classification": _Kind(AutoModelForSequenceClassification, "single_label_classification", row_end, _of_sequences),
+    "binary": _Kind(AutoModelForSequenceClassification, "multi_label_classification", row_end, _of_sequences),
     "multilabel": _Kind(AutoModelForSequenceClassification, "multi_label_classification", row_end, _of_sequences),
     "regression": _Kind(AutoModelForSequenceClassification, "regression", row_end, _of_sequences),
     "tagging": _Kind(AutoModelForTokenClassification, None, word_end, _of_sequences),
@@ -154,7 +156,11 @@ def _plan(artefact: Artefact, name: str) -> _Plan:
     if (begins := artefact.blueprint.modules[first].type) not in ENCODERS:
         rule = f"a plain model begins with a pretrained encoder, and this path with {first!r} of type {begins!r}"
         raise RecipeError(Problem(rule, place, remedy="serve it with `manyheads predict`, or in Python with `Predictor`"))
-    config = _config(_trunk(artefact, first), task, kind)
+    if (trunk := _trunk(artefact, first)).adapted:
+        rule = f"a plain model has no adapters, and those of {shown(first)} are beside its weights"
+        remedy = "fold them into the weights first: `manyheads merge RUN MERGED`, then export MERGED"
+        raise RecipeError(Problem(rule, place, remedy=remedy))
+    config = _config(trunk, task, kind)
     try:
         with torch.device("meta"):
             empty = kind.auto.from_config(config)
@@ -184,9 +190,9 @@ def _require_chain(steps: Sequence[Step], place: str) -> None:
 def _config(trunk: Trunk, task: Task, kind: _Kind) -> PretrainedConfig:
     config = deepcopy(trunk.encoder.config)
     config.problem_type = kind.problem
-    if task.type.labels:
-        config.id2label = dict(enumerate(task.type.labels))
-        config.label2id = {label: i for i, label in enumerate(task.type.labels)}
+    if labels := task.type.labels[-task.type.outputs :]:  # of two labels that one score tells apart the second
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
     else:
         config.num_labels = task.type.outputs
     return config
@@ -196,6 +202,8 @@ def _notes(task: Task) -> list[str]:
     """What our answers have and plain logits have not."""
     if isinstance(task.type, QuestionAnswering):
         return [_answers(task.type)]
+    if isinstance(task.type, Binary):
+        return [_of_two(task.type)]
     notes = []
     low, high = getattr(task.type, "low", None), getattr(task.type, "high", None)
     if low is not None or high is not None:
@@ -210,6 +218,14 @@ def _notes(task: Task) -> list[str]:
     if top := getattr(task.type, "top", None):
         notes.append(f"the {top} most probable labels are given; plain pipelines have to be told")
     return notes
+
+
+def _of_two(kind: Binary) -> str:
+    """How one logit becomes one of two labels."""
+    other, one = kind.labels or ("0", "1")
+    return (
+        f"the one score is that of {shown(one)}; manyheads answers {shown(other)} where its sigmoid is below {kind.threshold:g}"
+    )
 
 
 def _answers(kind: QuestionAnswering) -> str:
