@@ -291,3 +291,14 @@ def test_a_bandit_learns_from_dev_rows(recipe: Path) -> None:
         without_dev(recipe, task)
     with pytest.raises(RecipeError, match=r"mixture\.sampling.*no data set has labelled ones"):
         advice(recipe, *bandit)
+
+
+def test_numbers_above_what_there_is(recipe: Path) -> None:
+    """The encoder has 64 positions; of two labels two are all."""
+    (recipe.parent / "mood.csv").write_text((recipe.parent / "mood.csv").read_text().replace("good,up", "good,up|fine"))
+    several = ["tasks.mood.type=multilabel", "modules.encoder.max_length=64"]
+    assert advice(recipe, *several, "tasks.mood.top=2") == ()
+    assert advice(recipe, *several[:1], "modules.encoder.max_length=65", "tasks.mood.top=3") == (
+        "modules.encoder.max_length: the encoder has 64 positions, and reads no more pieces than that",
+        "tasks.mood.top: there are 3 labels, so 3 of them are all, for every row",
+    )

@@ -11,6 +11,8 @@ from manyheads.config.criterion import LOSS, Criterion, criteria
 from manyheads.config.node import dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.mixture import SamplingSpec
+from manyheads.config.spec.modules import PretrainedModule
+from manyheads.config.spec.tasks import MultilabelTask
 from manyheads.config.spec.training import ScheduleSpec
 from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
@@ -47,7 +49,7 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
     told += [text for split in (assembly.train, assembly.dev, assembly.test) for data in split.values() for text in data.lost()]
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
     told += [*_alone(recipe, assembly, stream), *_early(recipe, stream), *_late(recipe, steps)]
-    told += _unread(assembly)
+    told += [*_unread(assembly), *_bounded(recipe, assembly)]
     told += [*_unspent(recipe, assembly, stream), *_kept(recipe, assembly), *_adrift(recipe, stream)]
     return (*told, *_twins(assembly), *_untested(assembly), *_unjudged(recipe, assembly), *_ungapped(recipe, assembly, stream))
 
@@ -63,6 +65,23 @@ def _unread(assembly: Assembly) -> Iterator[str]:
             for split, rows in counts.items():
                 if rows:
                     yield f"{name}: {rows} {split} rows have unknown words alone, so that all of one length read alike"
+
+
+def _bounded(recipe: Recipe, assembly: Assembly) -> Iterator[str]:
+    """Numbers of a recipe that are above what there is, which then holds in their place."""
+    for name, module in recipe.modules.items():
+        if (
+            isinstance(module, PretrainedModule)
+            and name in assembly.blueprint.modules
+            and "max_length" in module.model_fields_set
+        ):
+            held = int(assembly.blueprint.modules[name].options["max_length"])
+            if held < module.max_length:
+                yield f"modules.{name}.max_length: the encoder has {held} positions, and reads no more pieces than that"
+    for name, task in recipe.tasks.items():
+        labels = assembly.blueprint.tasks[name].options.get("labels") or ()
+        if isinstance(task, MultilabelTask) and task.top is not None and task.top >= len(labels):
+            yield f"tasks.{name}.top: there are {len(labels)} labels, so {task.top} of them are all, for every row"
 
 
 def long_warmup(schedule: ScheduleSpec, steps: int) -> list[Problem]:
