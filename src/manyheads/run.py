@@ -248,17 +248,18 @@ class _Session:
             yield progress
             better: Sequence[str] = ()
             late = False
-            if due.evaluation(progress, self.state.position):
+            if evaluated := due.evaluation(progress, self.state.position):
                 event = self._evaluate(progress.step)
                 better, late = event.better, self.engine.any(self.allowance.see())
                 yield event
                 yield from self._retire(progress.step)
-                yield from self._drop(progress.step, WHOLE in better)
             last = progress.last
             if self._is_spent():
                 self.why, last = "patience", True
             elif late and not last:
                 self.why, last = "time", True
+            if evaluated:  # what a run that goes on from its last step would learn with is told by that run
+                yield from (event for event in self._drop(progress.step, WHOLE in better) if not last)
             if self.engine.any(stop.requested is not None):
                 self._interrupt(progress.step, stop)
             if last or better or self.engine.any(due.checkpoint(progress.step)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,19 @@ def test_rates_drop_when_nothing_gets_better(recipe: Path) -> None:
         elif isinstance(event, Progress):
             assert event.rate == pytest.approx(5e-3 * scale)
     assert scale < 1
+
+
+@pytest.mark.parametrize("settings", [(), ("training.patience=1",)])
+def test_a_drop_that_no_step_follows_is_not_told(recipe: Path, settings: tuple[str, ...]) -> None:
+    """Scores stand still at a rate of nothing, so the second evaluation is one without gain."""
+    still = ["training.optimizer.lr=1e-30", "training.optimizer.head_lr=1e-30", "training.optimizer.weight_decay=0"]
+    told = events(recipe, DROP[0], *still, "training.steps=4", "training.evaluate_every=2", *settings)
+    evaluated = [e.step for e in told if isinstance(e, Evaluated)]
+    assert evaluated == [2, 4]
+    assert not any(isinstance(e, Dropped) for e in told)
+    saved = sorted((recipe.parent / "run" / "checkpoints").glob("step-*"))[-1]
+    state = json.loads((saved / "state.json").read_text())
+    assert state["state"]["plateau"]["scale"] < 1  # what goes on from there goes on at lower rates
 
 
 def test_an_undefined_selection_is_no_evaluation_without_gain(recipe: Path) -> None:
