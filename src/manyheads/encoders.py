@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,3 +51,10 @@ def _why(name: str, base: Path, error: Exception) -> str:
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             return "there is no such folder"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def meant(name: str, base: Path) -> str:
+    """What to write for a file that `name` means from the working folder, where names start from `base`; empty for none."""
+    if (base / name).exists() or not Path(name).exists():
+        return ""
+    return f"it is there relative to the working folder; from the recipe it is {Path(os.path.relpath(name, base)).as_posix()}"

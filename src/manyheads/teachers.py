@@ -13,6 +13,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.spec.tasks import TeacherSpec
 from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
+from manyheads.encoders import meant
 from manyheads.errors import ManyheadsError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import MANIFEST, read_json, verify
 from manyheads.prepare import Prepared, encoded
@@ -65,7 +66,7 @@ def find_teachers(
         for folder in task.teacher.folders if task.teacher else ():
             try:
                 if folder not in saved:
-                    saved[folder] = _open(base / folder, f"tasks.{name}.teacher.from", folder)
+                    saved[folder] = _open(base, f"tasks.{name}.teacher.from", folder)
                 lesson = _lesson(name, task.teacher, saved[folder], tasks[name])
             except RecipeError as error:
                 problems += error.problems
@@ -89,13 +90,14 @@ class _Saved:
         return self.blueprint.reader(lesson.name), self.blueprint.tasks[lesson.name].bounded
 
 
-def _open(folder: Path, place: str, told: str) -> _Saved:
-    """A folder whose every byte was checked; no weight is read."""
+def _open(base: Path, place: str, told: str) -> _Saved:
+    """The folder `told` from `base`, whose every byte was checked; no weight is read."""
+    folder = base / told
     if not (folder / MANIFEST).is_file():
         inside = folder / "artefact" / MANIFEST
-        remedy = "name the folder of an artefact, such as runs/a/artefact, relative to the recipe"
+        usual = "name the folder of an artefact, such as runs/a/artefact, relative to the recipe"
         near = f"{told.rstrip('/')}/artefact" if inside.is_file() else None
-        raise RecipeError(Problem("no trained model is in this folder", place, told, near, remedy))
+        raise RecipeError(Problem("no trained model is in this folder", place, told, near, meant(told, base) or usual))
     try:
         verify(folder, kind="artefact")
         blueprint = Blueprint.from_json(read_json(folder / "config.json"))

@@ -11,6 +11,7 @@ from torch import nn
 
 from manyheads.api import recipe_from
 from manyheads.assemble import assemble
+from manyheads.cli.app import run as command
 from manyheads.config.rebase import rebase
 from manyheads.errors import ArtefactError, ManyheadsError, RecipeError, ResourceError
 from manyheads.model import Model
@@ -184,6 +185,27 @@ def test_what_does_not_fit_is_found_before_training(tiny: Path, modules: dict[st
         built(tiny, **modules)
     assert caught.value.problems[0].place == key
     assert told in str(caught.value)
+
+
+def test_a_path_that_was_meant_from_the_working_folder_is_told_with_what_to_write(
+    earlier: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`output` starts from the working folder and `load` from the recipe."""
+    Path("sub").mkdir()
+    given = described(tiny, top={"load": "a/artefact"})
+    given["tasks"]["mood"]["data"]["train"] = "../rows.jsonl"
+    Path("sub/recipe.yaml").write_text(json.dumps(given))
+    assert command(["check", "sub/recipe.yaml"]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "no saved weights are found; found 'sub/a/artefact'" in told
+    assert "it is there relative to the working folder; from the recipe it is ../a/artefact" in told
+    assert command(["check", "sub/recipe.yaml", "modules.top.load=../a/artefact"]) == 0
+    capsys.readouterr()
+    given["modules"]["top"].pop("load")
+    given["tasks"]["mood"]["teacher"] = {"from": "a/artefact"}
+    Path("sub/recipe.yaml").write_text(json.dumps(given))
+    assert command(["check", "sub/recipe.yaml"]) != 0
+    assert "from the recipe it is ../a/artefact" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_recipe_that_moves_names_the_weights_from_its_own_folder(tiny: Path) -> None:

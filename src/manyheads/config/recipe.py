@@ -29,7 +29,7 @@ class Recipe(Strict):
     extends: str | None = None
     """One other recipe, relative to this file; this one's keys win."""
     output: str | None = None
-    """Folder of the run; default: runs/<name of the recipe file>."""
+    """Folder of the run, relative to the working folder, not to the recipe; default: runs/<name of the recipe file>."""
     modules: dict[Name, ModuleSpec] = Field(default_factory=dict)
     """The pool."""
     data: dict[Name, DataSpec] = Field(default_factory=dict)

@@ -22,11 +22,15 @@ _MOST = 20  # problems that one message lists
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Where weights are: an artefact's folder or a .safetensors file, the module's name there, and who asks for them."""
+    """Where weights are: an artefact's folder or a .safetensors file, the module's name there, and who asks for them.
+
+    `elsewhere` says where they may have been meant to be, for the remedy where they are not.
+    """
 
     source: Path
     module: str
     place: str
+    elsewhere: str = ""
 
 
 def load_weights(module: nn.Module, saved: Saved) -> None:
@@ -42,7 +46,8 @@ def load_weights(module: nn.Module, saved: Saved) -> None:
     elif saved.source.suffix == ".safetensors" and saved.source.is_file():
         found = _of_file(saved)
     else:
-        remedy = "name the folder of an artefact, such as runs/a/artefact, or a .safetensors file, relative to the recipe"
+        usual = "name the folder of an artefact, such as runs/a/artefact, or a .safetensors file, relative to the recipe"
+        remedy = saved.elsewhere or usual
         raise ResourceError(Problem("no saved weights are found", saved.place, str(saved.source), remedy=remedy))
     state = module.state_dict()
     names = {name: name for name in state}  # as it is saved to as it is here

@@ -11,7 +11,7 @@ class LoadSpec(Strict):
     """Where the first weights of a module are."""
 
     from_: str = Field(alias="from")
-    """Folder of an artefact, or a file that ends in .safetensors."""
+    """Folder of an artefact, or a file that ends in .safetensors; relative to the recipe, as `output` is not."""
     module: str | None = None
     """Name that the module has there; default: the same."""
 
