@@ -28,6 +28,8 @@ def misplaced(answer: str, start: int, context: str) -> str:
 
 
 def _elsewhere(answer: str, start: int, context: str) -> str:
-    """Where the answer stands that is nearest to `start`."""
+    """Where the answer stands that is nearest to `start`, or what to do where it stands nowhere."""
     offsets = [at for at in (context.rfind(answer, 0, start + len(answer)), context.find(answer, start)) if at >= 0]
-    return f"; it stands at {min(offsets, key=lambda at: abs(at - start))}" if offsets else ""
+    if not offsets:
+        return ", and it stands nowhere in the context: correct one of them, or leave such rows out by `bad_rows: skip`"
+    return f"; it stands at {min(offsets, key=lambda at: abs(at - start))}"
