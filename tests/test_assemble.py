@@ -125,7 +125,8 @@ def test_task_types_keep_their_settings(place: Path, tiny: Path) -> None:
         },
     }
     plans = built(tiny, tasks).blueprint.tasks
-    assert plans["topics"].options == {"labels": ["a", "b"], "threshold": 0.3, "top": None, "focal": 2.0}
+    loss = {"class_weights": None, "label_smoothing": 0.0, "focal": 2.0}
+    assert plans["topics"].options == {"labels": ["a", "b"], "threshold": 0.3, "top": None, **loss}
     assert (plans["topics"].metric, plans["topics"].metrics, plans["topics"].weight) == ("f1_micro", ("f1_macro",), 2.0)
     assert plans["stars"].options == {"low": 0.0, "high": 9.0, "loss": "absolute"}
     assert plans["stars"].patience == 2
@@ -339,6 +340,63 @@ def test_thresholds_are_for_labels_that_there_are(place: Path, tiny: Path) -> No
             options(threshold={"c": 0.25}, **declared)
     with pytest.raises(RecipeError, match="so no threshold is looked at"):
         options(top=2, threshold=0.4)
+
+
+def test_balanced_weights_of_several_labels_and_of_words(place: Path, tiny: Path) -> None:
+    """Of several labels: the rows that lack one over those that have it, 1 where none or all have it; of tags their words."""
+    labels = ("a", "a|b", "b", "b", None, "b|c|d|a")
+    topics = rows(place / "t.jsonl", *({"text": "film", "label": label, "w": 1 + (label == "a")} for label in labels))
+    tags = (["O", "O", "B-X"], ["O", None, "O"])
+    names = rows(place / "n.jsonl", *({"words": ["a", "cat", "film"], "tags": found} for found in tags))
+    tasks: dict[str, Any] = {
+        "topics": {"type": "multilabel", "labels": ["a", "b", "c", "d", "e"], "data": topics},
+        "names": {"type": "tagging", "data": names},
+    }
+    for task in tasks.values():
+        task |= {"class_weights": "balanced", "label_smoothing": 0.1}
+
+    def weights(task: str) -> Any:
+        return built(tiny, tasks).blueprint.tasks[task].options["class_weights"]
+
+    assert weights("topics") == [2 / 3, 1 / 4, 4, 4, 1]
+    assert weights("names") == [5 / (2 * 4), 5 / (2 * 1)]
+    topics["weight"] = "w"
+    assert weights("topics") == [2 / 4, 2 / 4, 5, 5, 1]
+    tasks["names"]["class_weights"] = {"B-X": 3}
+    assert weights("names") == [1, 3]
+    found = built(tiny, tasks)
+    model = found.build()
+    losses = model.losses([data.batch(range(2)) for data in found.train.values()])
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("task", "blamed", "told"),
+    [
+        (
+            "type: multilabel, threshold: {upp: 0.3}, data: {train: m.jsonl}",
+            "upp:",
+            "found 'upp'; did you mean 'up'",
+        ),
+        ("type: classification, data: {format: glue, columns: [a, b], train: RTE.tsv}", "[a, b]", "remove `columns`"),
+    ],
+)
+def test_what_only_reading_finds_has_the_place_of_its_key(place: Path, tiny: Path, task: str, blamed: str, told: str) -> None:
+    rows(place / "m.jsonl", *MOODS)
+    (place / "RTE.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n")
+    text = f"modules: {{encoder: {{type: pretrained, name: {tiny}}}}}\ntasks:\n  mood: {{path: [encoder], {task}}}\n"
+    (place / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        assemble(load_recipe("recipe.yaml"))
+    [problem] = caught.value.problems
+    assert problem.place == f"recipe.yaml:3:{text.splitlines()[2].index(blamed) + 1}"
+    assert told in str(problem)
+
+
+def test_columns_of_a_shared_data_set_are_refused_there(place: Path, tiny: Path) -> None:
+    data = {"both": {**rows(place / "m.jsonl", *MOODS), "columns": ["text", "label"]}}
+    with pytest.raises(RecipeError, match=r"data\.both\.columns: `columns` is for files without a header"):
+        built(tiny, {"mood": {"type": "classification", "data": {"from": "both"}}}, data=data)
 
 
 def test_shares_of_soft_labels_count_for_balanced_weights(place: Path, tiny: Path) -> None:

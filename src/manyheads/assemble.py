@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from manyheads.blueprint import Blueprint, ModulePlan, TaskPlan, make_type
+from manyheads.class_weights import class_weights
 from manyheads.config.check_mixture import settled
 from manyheads.config.load import Loaded
 from manyheads.config.recipe import Recipe
@@ -37,7 +38,7 @@ from manyheads.data.inner_targets import NO_ANSWER
 from manyheads.data.number_target import LikenessTarget
 from manyheads.data.read import BadRow
 from manyheads.data.stream import Stream
-from manyheads.data.targets import ClassTarget
+from manyheads.encoders import meant
 from manyheads.errors import DataError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Step
 from manyheads.masked import behind, first_heads, mask_plan
@@ -124,7 +125,9 @@ class Assembly:
                     load_elmo(module, self.base / spec.weights, f"modules.{name}.weights")
                 if spec.load is not None:
                     load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
-                    load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))
+                    there = meant(load.from_, self.base)
+                    saved = Saved(self.base / load.from_, load.module or name, f"modules.{name}.load", there)
+                    load_weights(model.pool[name], saved)
                 if spec.freeze:
                     model.pool[name].requires_grad_(False)
             return model
@@ -228,8 +231,10 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
     steps, end = _steps(task)
     port = pool.follow(name, steps, end)
     options = _options(task, prepared, name, pool)
+    if wrong := _unknown_labels(name, task, options.get("labels") or ()):
+        raise RecipeError(*wrong)  # before the type is made, which does not know where its options stand
     made = make_type(name, kind, options)
-    if wrong := [*_unknown_labels(name, task, made), *_unfit_metrics(name, task, made)]:
+    if wrong := _unfit_metrics(name, task, made):
         raise RecipeError(*wrong)
     if port.kind == "states" and made.wants == "vector":
         steps.append(Step(_pool(name, task, port, pool), end))
@@ -300,12 +305,12 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 
-def _unknown_labels(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
+def _unknown_labels(name: str, task: TaskBase, labels: Sequence[str]) -> list[Problem]:
     """Weights and thresholds of labels that are not there, where the labels come from the rows."""
     given = {key: values for key in PER_LABEL if isinstance(values := getattr(task, key, None), dict)}
-    rule = f"no label is called this; there are {listed(made.labels)}"
-    unknown = [(key, label) for key, values in given.items() for label in values if label not in made.labels]
-    return [Problem(rule, f"tasks.{name}.{key}.{label}", label, nearest(label, made.labels)) for key, label in unknown]
+    rule = f"no label is called this; there are {listed(labels)}"
+    unknown = [(key, label) for key, values in given.items() for label in values if label not in labels]
+    return [Problem(rule, f"tasks.{name}.{key}.{label}", label, nearest(label, labels)) for key, label in unknown]
 
 
 def _pool(name: str, task: TaskBase, port: Port, pool: Modules) -> str:
@@ -342,19 +347,21 @@ def _options(task: TaskBase, prepared: Prepared, name: str, pool: Modules) -> di
     """Keyword arguments of the task's type, labels included."""
     labels = getattr(prepared.targets[name], "labels", None)
     names = list(labels.names) if labels else []
+    loss: dict[str, Any] = {}
+    if isinstance(task, ClassificationTask | BinaryTask | MultilabelTask | TaggingTask):
+        weights = class_weights(task, prepared, name, names)
+        loss = {"class_weights": weights, "label_smoothing": task.label_smoothing, "focal": task.focal}
     match task:
         case ClassificationTask():
-            weights = _class_weights(task, prepared, name, names)
-            return {"labels": names, "class_weights": weights, "label_smoothing": task.label_smoothing, "focal": task.focal}
+            return {"labels": names, **loss}
         case BinaryTask():
-            weights = _class_weights(task, prepared, name, names)
-            return {"labels": names, "threshold": task.threshold, "class_weights": weights, "focal": task.focal}
+            return {"labels": names, "threshold": task.threshold, **loss}
         case MultilabelTask():
-            return {"labels": names, "threshold": task.threshold, "top": task.top, "focal": task.focal}
+            return {"labels": names, "threshold": task.threshold, "top": task.top, **loss}
         case RegressionTask():
             return {"low": task.low, "high": task.high, "loss": task.loss}
         case TaggingTask():
-            return {"labels": names, "scheme": task.scheme, "focal": task.focal}
+            return {"labels": names, "scheme": task.scheme, **loss}
         case MultipleChoiceTask():
             return {}
         case RankingTask():
@@ -376,24 +383,3 @@ def _options(task: TaskBase, prepared: Prepared, name: str, pool: Modules) -> di
         case OwnTask():
             return {**task.options, **({"labels": names} if names else {})}
     raise TypeError(f"no such task: {type(task).__name__}")
-
-
-def _class_weights(
-    task: ClassificationTask | BinaryTask, prepared: Prepared, name: str, labels: list[str]
-) -> list[float] | None:
-    """A weight a label; `balanced` makes each label's rows count the same, with 1 on average over the rows.
-
-    Where rows have weights of their own, a row of weight w is w rows here too; of a soft label each label has its share.
-    """
-    if task.class_weights is None:
-        return None
-    if task.class_weights == "balanced":
-        target = cast(ClassTarget, prepared.targets[name])
-        rows = prepared.rows["train"]
-        weights = prepared.weights[name].tolist() if name in prepared.weights else [1] * len(rows)
-        counts = [0.0] * len(labels)
-        for row, weight in zip(rows, weights, strict=True):
-            for i, share in enumerate(target.shares(row) or ()):
-                counts[i] += weight * share
-        return [sum(counts) / (len(labels) * (count or 1)) for count in counts]
-    return [task.class_weights.get(label, 1.0) for label in labels]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -36,7 +37,7 @@ from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, TagTarget
-from manyheads.errors import DataError, Problem
+from manyheads.errors import DataError, Problem, RecipeError
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import Row
@@ -72,7 +73,7 @@ class Source:
         return any(isinstance(task, LanguageModellingTask) for task in self.tasks.values())
 
     def longest(self, most: int) -> int:
-        """Most pieces of a sequence of its rows, of which the module that reads them takes `most`: all of rows that are one text."""
+        """Most pieces of a sequence, where the module that reads it takes `most`; of rows that are one text all."""
         return _WHOLE if self.spec.stream is not None else min(most, self.spec.max_length or most)
 
     @property
@@ -151,7 +152,8 @@ def sources(recipe: Recipe) -> list[Source]:
 
 def prepare(source: Source, base: Path, seed: int) -> Prepared:
     """Read all splits and fit the targets on the training rows. Raises DataError for files, rows, columns, labels, weights."""
-    rows, read = read_splits(source.spec, base, seed)
+    with _at(source):
+        rows, read = read_splits(source.spec, base, seed)
     rows["train"], silent = _telling(source, rows["train"])
     unfitted = {name: _target(name, task, source) for name, task in source.tasks.items()}
     columns = {name: RowWeights(unfitted[name], task.data.weight) for name, task in source.tasks.items() if task.data.weight}
@@ -171,6 +173,22 @@ def _telling(source: Source, rows: list[Row]) -> tuple[list[Row], int]:
         return rows, 0
     told = [row for row in rows if not is_blank(row.values.get(source.inputs.columns[0]))]
     return (told, len(rows) - len(told)) if told else (rows, 0)
+
+
+@contextmanager
+def _at(source: Source) -> Iterator[None]:
+    """Problems with keys of a data set get the place of that data set in the recipe."""
+    try:
+        yield
+    except RecipeError as error:
+        home = "data.{}" if any(task.data.from_ for task in source.tasks.values()) else "tasks.{}.data"
+        own = DataSpec.model_fields
+        raise type(error)(
+            *(
+                replace(p, place=f"{home.format(source.name)}.{p.place}") if p.place.partition(".")[0] in own else p
+                for p in error.problems
+            )
+        ) from error
 
 
 def sifted(

@@ -32,6 +32,14 @@ def recipe(**changes: object) -> dict:
     return found
 
 
+@pytest.mark.parametrize(("key", "value"), [("focal", 2.0), ("class_weights", "balanced"), ("label_smoothing", 0.1)])
+def test_losses_of_single_words_are_none_of_a_path_of_tags(key: str, value: object) -> None:
+    task = {"type": "tagging", "path": ["encoder"], "data": {"train": "names.conll"}, key: value}
+    [told] = problems(tasks__names={**task, "decoder": "crf"})
+    assert told.startswith(f"tasks.names.{key}: `{key}` is for the losses of single words, and `decoder: crf` learns the")
+    recipe_from(recipe(tasks__names=task))
+
+
 def test_some_task_must_count() -> None:
     assert problems(tasks__mood__weight=0, tasks__size__weight=0.0) == [
         "tasks.mood.weight: all tasks have the weight 0, so nothing would be learned; found '0'"

@@ -39,7 +39,7 @@ def test_a_task_has_what_it_does_not_say_itself(load: Load) -> None:
 def test_a_key_that_a_type_does_not_take_is_skipped(load: Load) -> None:
     tags = load(DEFAULTS).recipe.tasks["tags"]
     assert tags.dropout == 0.3
-    assert not hasattr(tags, "label_smoothing")
+    assert not hasattr(tags, "soft_labels")
 
 
 def test_a_task_can_opt_out(load: Load) -> None:

@@ -255,3 +255,26 @@ def test_the_focal_loss_under_bf16_is_summed_in_fp32() -> None:
         found = torch.randn(4, 3).bfloat16()
         assert cross_entropy(found, torch.tensor([0, 1, 2, 0]), torch.ones(3).to(found), gamma=2.0).dtype == torch.float32
         assert binary_cross_entropy(found, torch.rand(4, 3), gamma=2.0).dtype == torch.float32
+
+
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=5),
+    st.floats(0, 0.9),
+    st.sampled_from([0.0, 2.0]),
+    st.booleans(),
+)
+def test_smoothing_and_class_weights_of_one_score_are_those_of_two(
+    shares: list[float], smoothing: float, gamma: float, weighted: bool
+) -> None:
+    found, target = scores(len(shares), 1), torch.tensor(shares)[:, None]
+    alpha = torch.tensor([3.0, 0.25]) if weighted else None
+    both, sure = torch.cat([torch.zeros_like(found), found], 1), torch.cat([1 - target, target], 1)
+    wanted = cross_entropy(both, sure, alpha, smoothing, gamma=gamma)
+    assert_close(binary_cross_entropy(found, target, None, alpha, gamma, smoothing), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_of_each_label_of_a_label_set_is_the_pos_weight_of_torch() -> None:
+    found, target = scores(5, 3), torch.tensor([[0.0, 1, 1], [1, 0, 0], [1, 1, 1], [0, 0, 0], [0, 1, 0]])
+    there = torch.tensor([4.0, 1.0, 0.5])
+    wanted = F.binary_cross_entropy_with_logits(found, target, pos_weight=there, reduction="sum") / 3
+    assert_close(binary_cross_entropy(found, target, None, torch.stack([torch.ones(3), there])), wanted)

@@ -51,6 +51,11 @@ def test_of_probabilities_too(rows: list[tuple[float, float]]) -> None:
     assert_close(Binary(LABELS, class_weights=[3.0, 0.25]).loss(scores, shares), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_smoothing_is_that_of_a_classification() -> None:
+    wanted = Classification(LABELS, [3.0, 0.25], 0.2).loss(two(SCORES), SPELLINGS[0])
+    assert_close(Binary(LABELS, 0.5, [3.0, 0.25], 0.2).loss(SCORES, SPELLINGS[0]), wanted)
+
+
 def test_a_row_without_a_label_has_no_gradient() -> None:
     scores = SCORES.clone().requires_grad_(True)
     Task("t", ["x"], Binary(LABELS)).loss_sum(scores, SPELLINGS[2], torch.tensor([0.0, 1.0, 1.0])).backward()

@@ -40,6 +40,16 @@ def test_the_loss_is_the_mean_over_labels_summed_over_rows() -> None:
     assert_close(Multilabel(LABELS).loss(SCORES, target), F.binary_cross_entropy_with_logits(SCORES, target) * 2)
 
 
+def test_class_weights_are_for_rows_that_have_the_label_and_smoothing_reaches_the_loss() -> None:
+    target, weights = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), [3.0, 9.0, 0.5]
+    wanted = F.binary_cross_entropy_with_logits(SCORES, target, pos_weight=torch.tensor(weights)) * 2
+    assert_close(Multilabel(LABELS, class_weights=weights).loss(SCORES, target), wanted)
+    smooth = F.binary_cross_entropy_with_logits(SCORES, target * 0.8 + 0.1) * 2
+    assert_close(Multilabel(LABELS, label_smoothing=0.2).loss(SCORES, target), smooth)
+    with pytest.raises(RecipeError, match="3 labels want as many class weights, found 2"):
+        Multilabel(LABELS, class_weights=[1.0, 2.0])
+
+
 def test_what_the_type_says_of_itself() -> None:
     kind = Multilabel(list(LABELS))
     assert (kind.wants, kind.metric, kind.scheme, kind.labels, kind.outputs) == ("vector", "f1_micro", "none", LABELS, 3)

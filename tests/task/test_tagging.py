@@ -52,6 +52,16 @@ def test_a_word_without_a_score_gets_o() -> None:
     assert found.value == ("B-PER", "O", "O")
 
 
+def test_class_weights_and_smoothing_reach_the_loss_of_words() -> None:
+    found = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(1))
+    target, weight = torch.tensor([[1, 2, 0], [0, 1, IGNORE]]), [0.5, 2.0, 4.0]
+    flat = (found.reshape(-1, 3), target.reshape(-1), torch.tensor(weight))
+    wanted = F.cross_entropy(*flat, ignore_index=IGNORE, reduction="sum", label_smoothing=0.2)
+    assert_close(Tagging(LABELS, class_weights=weight, label_smoothing=0.2).loss(found, target), wanted)
+    with pytest.raises(RecipeError, match="3 labels want as many class weights, found 1"):
+        Tagging(LABELS, class_weights=[1.0])
+
+
 def test_without_counts_every_place_is_a_word() -> None:
     assert [len(p.value) for p in Tagging(LABELS).predict("names", scores([1, 2, 0]), None) if isinstance(p.value, tuple)] == [
         3

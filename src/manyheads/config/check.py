@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import get_args
 
 from manyheads.config.check_adapters import check_adapters, under_adapters
+from manyheads.config.check_idle import idle_keys
 from manyheads.config.check_language import check_language, check_streams
 from manyheads.config.check_lengths import check_lengths
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
@@ -76,7 +77,7 @@ def warnings_of(recipe: Recipe, root: Node) -> list[str]:
     unused = [("modules", n, "no task's path uses the module") for n in recipe.modules if n not in modules]
     unused += [("data", n, "no task learns from the data set") for n in recipe.data if n not in named]
     findings = [Finding((section, name), rule, name, at="key") for section, name, rule in unused]
-    return [str(f.problem(root)) for f in (*findings, *idle(recipe), *idle_sharing(recipe))]
+    return [str(f.problem(root)) for f in (*findings, *idle(recipe), *idle_sharing(recipe), *idle_keys(recipe, root))]
 
 
 def _names(root: Node, section: str) -> list[str]:
@@ -255,9 +256,10 @@ def _labels(name: str, task: TaskBase) -> Iterator[Finding]:
         yield Finding((*path, "top"), rule, str(task.top), remedy="take `top` or `threshold` out")
     if labels and isinstance(task, BinaryTask) and task.positive not in (None, *labels):
         yield absent((*path, "positive"), "no label is called this", str(task.positive), labels)
-    if isinstance(task, TaggingTask) and task.focal and task.decoder == "crf":
-        rule = "the likelihood of a whole path has no focal loss, which is for single items"
-        yield Finding((*path, "focal"), rule, f"{task.focal:g}", remedy="take `focal` out, or write `decoder: softmax`")
+    for key in ("focal", "class_weights", "label_smoothing") if isinstance(task, TaggingTask) and task.decoder == "crf" else ():
+        if getattr(task, key):
+            rule = f"`{key}` is for the losses of single words, and `decoder: crf` learns the likelihood of a whole path"
+            yield Finding((*path, key), rule, at="key", remedy=f"take `{key}` out, or write `decoder: softmax`")
     ranged = task if isinstance(task, RegressionTask | MatchingTask) else None
     if ranged is not None and ranged.low is not None and ranged.high is not None and ranged.low >= ranged.high:
         yield Finding((*path, "low"), f"`low` must be less than `high`, which is {ranged.high:g}", f"{ranged.low:g}")

@@ -71,14 +71,15 @@ def binary_cross_entropy(
     weights: Tensor | None = None,
     class_weights: Tensor | None = None,
     gamma: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Scores and target (B, C): the mean over the C labels, summed over rows; NaN targets are missing.
 
-    A target is how likely its label is, mostly 0 or 1. `class_weights` (2,) multiply the losses of 0 and of 1; `gamma` as in
-    `cross_entropy`.
+    A target is how likely its label is, mostly 0 or 1. `class_weights`, (2,) or for each label (2, C), multiply the losses of 0
+    and of 1; `gamma` and `label_smoothing`, here over 0 and 1, as in `cross_entropy`.
     """
     known = ~target.isnan()
-    wanted = target.nan_to_num()
+    wanted = target.nan_to_num() * (1 - label_smoothing) + label_smoothing / 2
     yes, no = (-F.logsigmoid(side) for side in (_exact(scores), -_exact(scores)))  # -log p, -log(1 - p)
     of_no, of_yes = (1.0, 1.0) if class_weights is None else class_weights.to(yes).unbind()
     if gamma:  # (1 - p) ** gamma, p ** gamma

@@ -26,7 +26,7 @@ def classified(output: Section, labels: Section, column_key: str = "label_vocab"
     if weights and found["type"] == "classification":
         found["class_weights"] = weights
     elif weights:
-        output.give_up("labels of a task with several of them all count alike", "label_weights")
+        output.give_up("of several labels `class_weights` multiply only where a row has the label", "label_weights")
     if kind == "SoftLabelTensorizer":
         inner.give_up("a label column may hold probabilities: `soft_labels: true` (docs/recipe.md)")
     if output.has("automatic_label_weighting_method"):
@@ -60,14 +60,14 @@ def tagged(output: Section) -> dict[str, Any]:
     if kind == "CRFOutputLayer":
         return {"decoder": "crf"}
     loss, settings = inner.variant("loss", _CE)
-    if inner.table("label_weights"):
-        inner.give_up("tags all count alike", "label_weights")
+    weights = inner.table("label_weights")
+    found: dict[str, Any] = {"class_weights": weights} if weights else {}
     if loss == "FocalLoss":
         settings.flag("logits", True)
-        return {"focal": settings.number("gamma", 2.0)}
+        return {**found, "focal": settings.number("gamma", 2.0)}
     if loss not in (_CE, "NLLLoss"):
         inner.give_up(f"there is no {loss} for tags; cross-entropy takes its place", "loss")
-    return {}
+    return found
 
 
 def squared(output: Section) -> None:

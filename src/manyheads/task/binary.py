@@ -11,7 +11,7 @@ from manyheads.errors import Problem, RecipeError, listed
 from manyheads.nn.divergence import Divergence, mean_of, of_labels
 from manyheads.nn.losses import binary_cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
-from manyheads.task.classification import named
+from manyheads.task.classification import named, weights_of
 from manyheads.types import IGNORE
 
 
@@ -20,8 +20,8 @@ class Binary:
     """scores (B, 1) or (B,), target (B,) of ids 0 and 1, or (B,) or (B, 1) of probabilities of the second label.
 
     The sigmoid of a score is the probability of the second label, the positive one, which is the answer from `threshold` on.
-    Binary cross-entropy; `class_weights` has an entry a label and multiplies the loss of that label's rows; `focal` is gamma
-    of the focal loss (`manyheads.nn.losses.cross_entropy`). Without `labels` ids are their own names.
+    Binary cross-entropy; `class_weights` has an entry a label and multiplies the loss of that label's rows; `label_smoothing`
+    and `focal`, gamma of the focal loss, as in `manyheads.nn.losses.cross_entropy`. Without `labels` ids are their own names.
     """
 
     wants = "vector"
@@ -34,19 +34,20 @@ class Binary:
         labels: Sequence[str] = (),
         threshold: float = 0.5,
         class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
         focal: float = 0.0,
     ) -> None:
         if labels and len(labels) != 2:
             raise RecipeError(Problem("a binary task has two labels", value=listed(labels)))
-        if class_weights is not None and len(class_weights) != 2:
-            raise RecipeError(f"2 labels want as many class weights, found {len(class_weights)}")
         self.labels = tuple(labels)
         self.threshold = threshold
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.class_weights = weights_of(class_weights, 2)
+        self.label_smoothing = label_smoothing
         self.focal = focal
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        return binary_cross_entropy(scores.reshape(-1, 1), _column(target), weights, self.class_weights, self.focal)
+        column, wanted = scores.reshape(-1, 1), _column(target)
+        return binary_cross_entropy(column, wanted, weights, self.class_weights, self.focal, self.label_smoothing)
 
     def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
         return measure(*(of_labels(_of_both(scores, scores.dim() > 1), temperature) for scores in (first, second)))

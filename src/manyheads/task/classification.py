@@ -34,10 +34,8 @@ class Classification:
         label_smoothing: float = 0.0,
         focal: float = 0.0,
     ) -> None:
-        if labels and class_weights is not None and len(labels) != len(class_weights):
-            raise RecipeError(f"{len(labels)} labels want as many class weights, found {len(class_weights)}")
         self.labels = tuple(labels)
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.class_weights = weights_of(class_weights, len(labels))
         self.label_smoothing = label_smoothing
         self.focal = focal
 
@@ -78,3 +76,10 @@ class Classification:
 def named(ids: Sequence[int], labels: Sequence[str]) -> list[Any]:
     """Names of ids; the ids themselves where there are no names."""
     return [labels[i] for i in ids] if labels else list(ids)
+
+
+def weights_of(given: Sequence[float] | None, labels: int) -> Tensor | None:
+    """(C,) class weights, None where none are given; RecipeError where there are not as many as `labels`, 0 for any number."""
+    if given is not None and labels and len(given) != labels:
+        raise RecipeError(f"{labels} labels want as many class weights, found {len(given)}")
+    return None if given is None else torch.tensor(given, dtype=torch.float32)

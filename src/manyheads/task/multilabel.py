@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
 from manyheads.nn.divergence import Divergence, mean_of, of_flags
 from manyheads.nn.losses import binary_cross_entropy, is_missing
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
+from manyheads.task.classification import weights_of
 
 _THRESHOLD = 0.5  # of a label that is not named
 
@@ -21,7 +23,8 @@ class Multilabel:
 
     A label is predicted from its `threshold` on, one for all or a mapping that names some; with `top` that many are, the most
     probable ones, and no threshold is looked at.
-    `focal` is gamma of the focal loss (`manyheads.nn.losses.cross_entropy`).
+    `class_weights` has an entry a label and multiplies its loss where a row has it, not where it lacks it; `label_smoothing`
+    and `focal`, gamma of the focal loss, as in `manyheads.nn.losses.cross_entropy`.
     """
 
     wants = "vector"
@@ -33,6 +36,8 @@ class Multilabel:
         labels: Sequence[str],
         threshold: float | Mapping[str, float] = 0.5,
         top: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
         focal: float = 0.0,
     ) -> None:
         self.labels = tuple(labels)
@@ -42,6 +47,9 @@ class Multilabel:
             raise RecipeError(*(Problem(rule, "threshold", label, nearest(label, labels)) for label in unknown))
         self.threshold = np.array([given.get(label, _THRESHOLD) for label in labels], np.float32)
         self.top = top
+        there = weights_of(class_weights, len(labels))
+        self.class_weights = None if there is None else torch.stack([torch.ones_like(there), there])  # of 0 and of 1
+        self.label_smoothing = label_smoothing
         self.focal = focal
 
     @property
@@ -49,7 +57,7 @@ class Multilabel:
         return len(self.labels)
 
     def loss(self, scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        return binary_cross_entropy(scores, target, weights, gamma=self.focal)
+        return binary_cross_entropy(scores, target, weights, self.class_weights, self.focal, self.label_smoothing)
 
     def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
         return measure(of_flags(first, temperature), of_flags(second, temperature)).mean(-1)

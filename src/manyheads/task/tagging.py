@@ -13,13 +13,16 @@ from manyheads.nn.crf import Lattice, Moves, log_likelihood, viterbi
 from manyheads.nn.divergence import Divergence, mean_of, of_labels
 from manyheads.nn.losses import cross_entropy
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
+from manyheads.task.classification import weights_of
 from manyheads.text.tags import Scheme, Span, legal_moves, spans
 from manyheads.types import IGNORE
 
 
 @TASKS.register("tagging")
 class Tagging:
-    """scores (B, W, C), target (B, W) with `IGNORE` after the last word; cross-entropy a word, `focal` its gamma.
+    """scores (B, W, C), target (B, W) with `IGNORE` after the last word; cross-entropy a word.
+
+    `class_weights`, an entry a label, `label_smoothing` and `focal` are those of `manyheads.nn.losses.cross_entropy`.
 
     Where the head gives a `Lattice`, the loss of a row is the negative log-likelihood of all its tags, which counts as many
     items as it has tags, and the best path is predicted. Moves that the scheme forbids are never predicted; in training they
@@ -31,12 +34,21 @@ class Tagging:
 
     wants = "states"
 
-    def __init__(self, labels: Sequence[str], scheme: str = "BIO", focal: float = 0.0) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        scheme: str = "BIO",
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+    ) -> None:
         if "O" in labels[1:] or (scheme != "none" and "O" not in labels):
             rule = "`O` must be the first label, since it is what a word without a score gets"
             raise RecipeError(Problem(rule, value=", ".join(labels)))
         self.labels = tuple(labels)
         self.scheme = scheme
+        self.class_weights = weights_of(class_weights, len(labels))
+        self.label_smoothing = label_smoothing
         self.focal = focal
         self._spans = _reader(scheme)
         self._spans(self.labels)  # a label that the scheme does not have is found here, not in the first answer
@@ -50,7 +62,8 @@ class Tagging:
     def loss(self, scores: Tensor | Lattice, target: Tensor, weights: Tensor | None = None) -> Tensor:
         scores = _narrow(scores, target.shape[1])
         if isinstance(scores, Tensor):
-            return cross_entropy(scores, target, weights=weights, gamma=self.focal)
+            of_classes = None if self.class_weights is None else self.class_weights.to(scores)
+            return cross_entropy(scores, target, of_classes, self.label_smoothing, weights, self.focal)
         losses = -log_likelihood(scores, target, self._moves)
         return (losses if weights is None else losses * weights).sum()
 

@@ -10,6 +10,7 @@ from manyheads.config.spec.base import Strict, own_or
 from manyheads.config.spec.data import TaskData
 
 PER_LABEL = ("class_weights", "threshold")  # keys that may be a mapping from a label to its number
+ClassWeights: TypeAlias = dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None
 Threshold: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -92,7 +93,7 @@ class ClassificationTask(TaskBase):
     type: Literal["classification"]
     labels: list[str] | None = None
     """All labels; default: those of the training rows, sorted."""
-    class_weights: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None = None
+    class_weights: ClassWeights = None
     """Weight of each label's rows in the loss."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all labels."""
@@ -112,8 +113,10 @@ class BinaryTask(TaskBase):
     """The label that the score is for, and precision, recall and f1; default: the second of the sorted labels."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """The positive label is predicted when its probability reaches this."""
-    class_weights: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced"] | None = None
+    class_weights: ClassWeights = None
     """Weight of each label's rows in the loss."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over both labels."""
     focal: float = Field(default=0.0, ge=0, le=100)
     """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
     soft_labels: bool = False
@@ -132,6 +135,10 @@ class MultilabelTask(TaskBase):
     """A label is predicted when its probability reaches this; a mapping has one for each label it names, 0.5 for others."""
     top: int | None = Field(default=None, ge=1)
     """Predict this many labels, the most probable ones, whatever their probability; not beside `threshold`."""
+    class_weights: ClassWeights = None
+    """Weight of each label in the loss of rows that have it; `balanced`: how many rows lack it, over how many have it."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target of each label spread over its being there or not."""
     focal: float = Field(default=0.0, ge=0, le=100)
     """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
 
@@ -158,8 +165,12 @@ class TaggingTask(TaskBase):
     """How tags spell spans; `none`: tags are plain classes (parts of speech) and are scored by accuracy."""
     decoder: Literal["softmax", "crf"] = "softmax"
     """`softmax`: each tag by itself. `crf`: the best path, with scores learned for neighbours; it never breaks the scheme."""
+    class_weights: ClassWeights = None
+    """Weight of each tag's words in the loss. Not with `crf`, as neither of the next two."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over all tags."""
     focal: float = Field(default=0.0, ge=0, le=100)
-    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: cross-entropy. Not with `crf`."""
+    """Gamma of the focal loss, which counts items less that are right already, such as 2; 0: plain cross-entropy."""
 
 
 class MultipleChoiceTask(TaskBase):
