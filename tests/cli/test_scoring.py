@@ -248,7 +248,8 @@ def test_nothing_to_score_is_an_error(command: Command, place: Path, tiny: Path,
         ("names:conl=new.testb", 2, "no file format is called this"),
         ("names:=new.testb", 2, "task:format=file"),
         ("names=iob1.conll", 0,
-         "warning: iob1.conll: names: 1 test rows (100%) have tags of task names that break `scheme: BIO`; the first: iob1.conll:1: 'I-PER' after the row's begin; all their tags fit `scheme: IOB1`\n"),
+         "warning: iob1.conll: names: 1 test rows (100%) have tags of task names that break `scheme: BIO`; "
+         "the first: iob1.conll:1: 'I-PER' after the row's begin; all their tags fit `scheme: IOB1`\n"),
         ("mood=blank.csv", 0, "warning: blank.csv: mood: 1 rows have no text in column 'text'\n"),
     ],
 )  # fmt: skip
