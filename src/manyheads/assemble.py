@@ -64,7 +64,7 @@ class Assembly:
     loaded             the recipe, and where its keys stand
     train, dev, test   data sets by name
     rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
-    blank              by data set and column of its input: rows that have nothing there but space
+    blank              sentences about columns of the input in which rows have nothing but space
     quarantine         data sets whose bad rows the run is to write down
     files              file to sha256
     origin             by data set and split: the files' own names and their sha256
@@ -81,7 +81,7 @@ class Assembly:
     rows: Mapping[str, Mapping[str, int]]
     cut: Mapping[str, int]
     bad: Mapping[str, tuple[BadRow, ...]]
-    blank: Mapping[tuple[str, str], int]
+    blank: tuple[str, ...]
     quarantine: tuple[str, ...]
     files: Mapping[str, str]
     origin: Mapping[str, Mapping[str, Any]]
@@ -166,7 +166,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         rows={name: {split: len(data) for split, data in splits.items()} for name, splits in by_name.items()},
         cut={name: splits["train"].truncated for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
-        blank={(p.source.name, column): rows for p in found for column, rows in p.blank.items()},
+        blank=tuple(text for p in found for text in p.blank),
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
         files={**files, **files_of(recipe, base), **{f"the teacher {teacher.told}": teacher.sha256 for teacher in teachers}},
         origin={p.source.name: origin(p.source.name, p.read) for p in found},

@@ -37,7 +37,7 @@ from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
 from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, TagTarget
-from manyheads.errors import DataError, Problem, RecipeError
+from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.task.base import TASKS
 from manyheads.text.tokenize import Tokenizer
 from manyheads.types import Row
@@ -131,12 +131,14 @@ class Prepared:
         return (*(row for part in self.read.values() for row in part.bad), *self.unfit)
 
     @property
-    def blank(self) -> dict[str, int]:
-        """Rows of all splits that have nothing but space in a column of the input that holds texts, by column."""
+    def blank(self) -> tuple[str, ...]:
+        """Sentences about rows, of all splits, that have nothing but space in a column of the input that holds texts."""
         inputs = self.source.inputs
         rows = [row for part in self.rows.values() for row in part]
         texts = [column for column in inputs.columns if column not in inputs.lists]
-        return {column: sum(is_blank(row.values.get(column)) for row in rows) + self.silent for column in texts}
+        counts = {column: sum(is_blank(row.values.get(column)) for row in rows) + self.silent for column in texts}
+        unasked = ", and nothing is asked of them" if self.source.own_words else ""
+        return tuple(f"{self.source.name}: {n} rows have no text in column {shown(c)}{unasked}" for c, n in counts.items() if n)
 
 
 def sources(recipe: Recipe) -> list[Source]:

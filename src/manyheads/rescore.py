@@ -14,7 +14,7 @@ from manyheads.data.cache import Cache
 from manyheads.data.dataset import TextDataset
 from manyheads.data.label_column import require_column
 from manyheads.data.labels import CORRECT
-from manyheads.data.read import Split, read_rows
+from manyheads.data.read import Split, read_rows, reread
 from manyheads.data.readers.glue import told
 from manyheads.data.targets import KnownTarget, target_from_json
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
@@ -22,11 +22,12 @@ from manyheads.folder import read_json
 from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
+from manyheads.train.remarks import remarks
 from manyheads.types import Record, Row
 
 
 def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]]:
-    """Records on the dev and test rows of the model's recipe, and sentences about what could not be scored.
+    """Records on the dev and test rows of the model's recipe, and sentences about what was not scored or not read of them.
 
     `loaded` is the artefact's own resolved.yaml. A data set whose files are not those of the training is not at hand:
     other rows would be set aside, and the model may have been trained on them. Raises DataError when nothing is scored,
@@ -34,6 +35,7 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
     """
     _check_tasks(artefact, loaded)
     records: list[Record] = []
+    told: list[str] = []
     missed: list[Problem] = []
     for source in sources(loaded.recipe):
         try:
@@ -41,7 +43,8 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
         except DataError as error:
             missed += error.problems
             continue
-        found, _ = _records(artefact, loaded, source, list(source.tasks), rows)
+        found, of_rows = _records(artefact, loaded, source, list(source.tasks), rows)
+        told += of_rows
         scored = {(r.task, r.split) for r in found}
         bare = [(task, split) for split in rows for task in source.tasks if (task, split) not in scored]
         missed += [Problem(f"task {task}: no {split} row has a label") for task, split in bare]
@@ -50,7 +53,7 @@ def rescore(artefact: Artefact, loaded: Loaded) -> tuple[list[Record], list[str]
         remedy = "name files with labels that the model was not trained on: --data task=file"
         rule = "no data set of the recipe has dev or test rows with labels, as they were in training"
         raise DataError(*missed, Problem(rule, remedy=remedy))
-    return records, [str(problem) for problem in missed]
+    return records, [*(f"left out: {problem}" for problem in missed), *told]
 
 
 def held_out(artefact: Artefact, loaded: Loaded, source: Source) -> dict[Split, list[Row]]:
@@ -68,10 +71,12 @@ def held_out(artefact: Artefact, loaded: Loaded, source: Source) -> dict[Split, 
     return rows
 
 
-def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> tuple[list[Record], list[str]]:
+def rescore_file(
+    artefact: Artefact, loaded: Loaded, task: str, file: str, format_: str | None = None
+) -> tuple[list[Record], list[str]]:
     """Records of one task on a file that has the columns of its training data, and sentences about what was not read of it.
 
-    The split is called like the file.
+    The split is called like the file, which `format_` says how to read (`manyheads.data.read.reread`).
 
     Raises DataError for a file without a label of the task, ArtefactError as `rescore`.
     """
@@ -85,9 +90,10 @@ def rescore_file(artefact: Artefact, loaded: Loaded, task: str, file: str) -> tu
     changed: dict[str, object] = {key: getattr(inputs, key) for key in ("text", "pair", "words", "choices")}
     if source.spec.format == "glue":
         changed["config"] = None if told(file) else source.spec.config or told(_first(source.spec))
-    changed |= {"test": file, "train": None, "dev": None, "split": {}, "format": _format(source.spec, file)}
+    changed |= {"test": file, "train": None, "dev": None, "split": {}, **reread(source.spec, file, format_)}
     spec = source.spec.model_copy(update=changed)
-    rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", Path()).rows}
+    base = loaded.path.parent if loaded.path and spec.format == "hub" else Path()  # of which `file` is a split
+    rows: dict[Split, list[Row]] = {"test": read_rows(spec, "test", base).rows}
     try:
         found, lost = _records(artefact, loaded, Source(source.name, spec, source.tasks), [task], rows)
     except DataError as error:
@@ -127,7 +133,7 @@ def _records(
     tokenizer = tokenizer.bounded() if source.bounded else tokenizer
     datasets: Mapping[Split, TextDataset] = encoded(prepared, tokenizer, artefact.blueprint.longest(tasks[0]), Cache())
     engine = Engine(loaded.recipe.training)
-    told = [text for data in datasets.values() for text in data.lost()]
+    told = [*prepared.blank, *remarks(datasets.values(), {task: artefact.model.tasks[task].type for task in tasks})]
     if bad:
         told.append(f"{source.name}: {len(bad)} bad rows are left out; the first: {bad[0].place}: {bad[0].rule}")
     return evaluate(artefact.model.to(engine.device), datasets.values(), engine=engine), told
@@ -162,11 +168,6 @@ def _entry(file: Path, name: str) -> Any:
     if not isinstance(data, dict) or name not in data:
         raise ArtefactError(Problem(f"has no entry {shown(name)}", str(file)))
     return data[name]
-
-
-def _format(spec: DataSpec, file: str) -> str:
-    """The recipe's own format for a file that ends like the training file, else what the name says."""
-    return spec.format if PurePath(_first(spec)).suffix == PurePath(file).suffix else "auto"
 
 
 def _first(spec: DataSpec) -> str:

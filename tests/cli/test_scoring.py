@@ -239,6 +239,40 @@ def test_nothing_to_score_is_an_error(command: Command, place: Path, tiny: Path,
     assert "--data task=file" in err
 
 
+@pytest.mark.parametrize(
+    ("data", "code", "told"),
+    [
+        ("names=new.testb", 0, ""),
+        ("names=new.txt", 0, ""),
+        ("names:conll=new.csv", 0, ""),
+        ("names:conl=new.testb", 2, "no file format is called this"),
+        ("names:=new.testb", 2, "task:format=file"),
+        ("names=iob1.conll", 0,
+         "warning: iob1.conll: names: 1 test rows (100%) have tags of task names that break `scheme: BIO`; "
+         "the first: iob1.conll:1: 'I-PER' after the row's begin; all their tags fit `scheme: IOB1`\n"),
+        ("mood=blank.csv", 0, "warning: blank.csv: mood: 1 rows have no text in column 'text'\n"),
+    ],
+)  # fmt: skip
+def test_a_file_is_read_as_the_recipe_says_and_its_rows_are_told_of(
+    command: Command, moved: Path, data: str, code: int, told: str
+) -> None:
+    for name in ("new.testb", "new.txt", "new.csv"):
+        (moved / name).write_text("anna B-PER\nin O\n\nrome B-LOC\n")
+    (moved / "iob1.conll").write_text("anna I-PER\nin O\nrome I-LOC\n")
+    (moved / "blank.csv").write_text('text,label\n" ",up\ngood,down\n')
+    found, _, err = command("evaluate", "run", "-d", data)
+    assert found == code
+    assert (err == told) if code == 0 else (told in err)
+
+
+def test_no_row_to_answer_and_none_to_score_is_an_error(command: Command, moved: Path) -> None:
+    for name in ("mood.csv", "pairs.jsonl", "names.conll"):
+        (moved / name).unlink()
+    code, out, err = command("evaluate", "run", "--predictions", "answers")
+    assert (code, out, Path("answers").exists()) == (3, "", False)
+    assert "there is no such file" in err
+
+
 # artefacts that were written anew ---------------------------------------------------------------------------------------
 
 

@@ -116,7 +116,7 @@ def test_it_holds() -> None:
         ({"data__shared__format": "cvs"}, "data.shared.format", "found 'cvs'; did you mean 'csv'?"),
         ({"tasks__size__data": {"format": "hub"}}, "tasks.size.data.format", "needs the key 'hub'"),
         ({"tasks__size__data__hub": "glue"}, "tasks.size.data.hub", "`hub` needs `format: hub`"),
-        ({"tasks__size__data__config": "sst2"}, "tasks.size.data.config", "`config` needs `format: hub`"),
+        ({"tasks__size__data__config": "sst2"}, "tasks.size.data.config", "`config` needs `format: hub` or `format: glue`"),
         ({"data__shared__words": "w"}, "data.shared.text", "`words` and `text` exclude each other"),
         (
             {"tasks__size__data": {"train": "x", "words": "w", "pair": "p"}},

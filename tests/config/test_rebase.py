@@ -8,6 +8,22 @@ from manyheads.config.load import recipe_from
 from manyheads.config.rebase import rebase
 
 
+def test_a_saved_folder_moves_and_a_hub_id_stays(tmp_path: Path) -> None:
+    (tmp_path / "old" / "saved").mkdir(parents=True)
+    data = {
+        "saved": {"format": "hub", "hub": "saved", "train": "train"},
+        "far": {"format": "hub", "hub": "a/b", "train": "train"},
+    }
+    modules = {"words": {"type": "embedding"}}
+    tasks = {n: {"type": "classification", "path": ["words"], "data": {"from": n}} for n in data}
+    recipe = recipe_from({"modules": modules, "data": data, "tasks": tasks}).recipe
+    found = rebase(recipe, tmp_path / "old", tmp_path / "new" / "run").data
+    assert {name: (spec.hub, spec.train) for name, spec in found.items()} == {
+        "saved": ("../../old/saved", "train"),
+        "far": ("a/b", "train"),
+    }
+
+
 def test_files_of_modules_move_with_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "v.txt").write_text("a 1 2\n")

@@ -135,6 +135,34 @@ def test_copa_as_an_order_has_the_loss_of_copa_as_choices(place: Path, tiny: Pat
     assert lost[0] > 0
 
 
+def test_record_is_an_order_of_its_entities(place: Path, tiny: Path) -> None:
+    """A query may have several right choices; the share of queries whose best choice is right is `hits@1`."""
+    names = ["Anna", "Omar", "Rome"]
+    entities = [{"start": start, "end": start + 3} for start in (0, 9, 17)]
+    right = [["Anna"], ["Omar", "Rome"], ["Rome"]]
+    queries = [{"query": f"{i} @placeholder", "answers": [{"text": t} for t in right[i % 3]], "idx": i} for i in range(12)]
+    record = {"passage": {"text": "Anna met Omar in Rome.", "entities": entities}, "qas": queries}
+    write(place / "record.jsonl", [record])
+    data = {"format": "superglue", "train": "record.jsonl", "dev": "record.jsonl", "text": "passage", "pair": "query"}
+    recipe = {
+        "modules": {"encoder": {"type": "pretrained", "name": str(tiny), "max_length": 48}},
+        "tasks": {
+            "record": {"type": "ranking", "path": ["encoder"], "metric": "hits@1", "data": {**data, "choices": "choices"}}
+        },
+        "training": {"steps": 2, "device": "cpu"},
+    }
+    assembly = assemble(recipe_from(recipe))
+    wanted = [[float(name in right[i % 3]) for name in names] for i in range(12)]
+    assert assembly.train["record"].batch(range(12)).targets["record"].tolist() == wanted
+    *_, last = run(recipe_from(recipe))
+    assert isinstance(last, Finished)
+    found = {r.key: r.value for r in last.records if r.step == last.best}
+    predictor = Predictor.load(last.artefact)
+    best = [predictor([("Anna met Omar in Rome.", q["query"], names)])[0].to_json()["tasks"]["record"]["text"] for q in queries]
+    accuracy = sum(text in right[i % 3] for i, text in enumerate(best)) / 12
+    assert found["record/record/dev/hits@1"] == pytest.approx(accuracy)
+
+
 def test_the_command_line_asks_and_answers(recipe: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert command(["train", str(recipe)]) == 0
     (recipe.parent / "asked.jsonl").write_text('{"id": 7, "text": "anna in", "choices": ["rome", "oslo", "a cat"]}\n')

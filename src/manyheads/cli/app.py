@@ -126,7 +126,8 @@ def train(
 def evaluate(
     artefact: ArtefactPath,
     data: Annotated[
-        list[str] | None, typer.Option("--data", "-d", help="task=file; default: the recipe's dev and test rows.")
+        list[str] | None,
+        typer.Option("--data", "-d", help="task=file, or task:format=file; default: the recipe's dev and test rows."),
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="A folder for the answers to the recipe's dev and test rows.")

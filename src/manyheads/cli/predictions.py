@@ -12,7 +12,8 @@ from pathlib import Path, PurePath
 from manyheads.artefact import Artefact
 from manyheads.cli.console import note, warn
 from manyheads.config.load import Loaded
-from manyheads.data.readers.glue import task_of
+from manyheads.config.spec.data import DataSpec
+from manyheads.data.readers.glue import task_of, told
 from manyheads.errors import DataError, Problem, RecipeError, listed, shown
 from manyheads.folder import write_text
 from manyheads.inputs import Input
@@ -39,6 +40,14 @@ _UPLOAD: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "AX": (1104, _NLI),
 }
 """The files that the server of GLUE takes: rows of the published test file, and the labels; none where it takes numbers."""
+_NUMBERED: Mapping[str, tuple[str, str]] = {
+    "CoLA": ("unacceptable", "acceptable"),
+    "SST-2": ("negative", "positive"),
+    "MRPC": ("not_equivalent", "equivalent"),
+    "QQP": ("not_duplicate", "duplicate"),
+    "WNLI": ("not_entailment", "entailment"),
+}
+"""What the hub calls the labels 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,35 +99,47 @@ def write_predictions(parts: list[Answered], folder: Path) -> None:
 
 
 def _by_id(part: Answered, task: str) -> dict[str, str]:
-    """The id of each row to the answer found in its text; nothing for tasks without such answers, or where a row has no id."""
+    """The id of each row to the answer found in its text; nothing for tasks without such answers, or where no row has an id.
+
+    DataError for an id that stands twice, or a row without one among others that have it.
+    """
     found = [answer.predictions[task] for answer in part.answers]
-    names = [name for row in part.rows if isinstance(name := row.values.get("id"), str)]
-    if len(set(names)) < len(found) or any(prediction.found is None for prediction in found):
+    names = [row.values.get("id") for row in part.rows]
+    if not any(isinstance(name, str) for name in names) or any(prediction.found is None for prediction in found):
         return {}
-    return {name: str(prediction.value) for name, prediction in zip(names, found, strict=True)}
+    seen: set[str] = set()
+    for row, name in zip(part.rows, names, strict=True):
+        if not isinstance(name, str) or name in seen:
+            rule = "an earlier question has the same `id`" if isinstance(name, str) else "this question has no text as its `id`"
+            rule = f"no {task}.{part.split}.json is written, which has an answer for each id: {rule}"
+            raise DataError(Problem(rule, str(row.place), str(name)))
+        seen.add(name)
+    return {str(name): str(prediction.value) for name, prediction in zip(names, found, strict=True)}
 
 
 def write_glue(parts: list[Answered], folder: Path) -> None:
     """A file a test file of GLUE, as its server takes them: tab-separated `index` and `prediction`, in the file's order.
 
-    RecipeError where the recipe has no test files of `format: glue`, or two for one; DataError for labels that the server
-    does not know. Test files that lack, or have another number of rows than the published ones, are told of.
+    So is a test split of the hub whose `config` names a task of GLUE. RecipeError where the recipe has neither, or two for one
+    file; DataError for labels that the server does not know. Test files that lack, or have another number of rows than the
+    published ones, are told of.
     """
     texts: dict[str, tuple[str, int]] = {}
     for part in parts:
-        if part.split != "test" or part.source.spec.format != "glue":
+        if part.split != "test":
             continue
         for path, group in groupby(zip(part.rows, part.answers, strict=True), key=lambda pair: pair[0].place.path):
-            name, pairs = _file(path, part.source.spec.config), list(group)
+            name, pairs = _file(path, part.source.spec), list(group)
             if name not in _UPLOAD:
                 continue
             if name in texts:
                 raise RecipeError(Problem(f"two test files of the recipe are answered in {name}.tsv", path))
             (task, *_) = part.source.tasks
-            lines = [f"{_index(row, i)}\t{_told(answer.predictions[task], name)}\n" for i, (row, answer) in enumerate(pairs)]
+            lines = [f"{_index(row, i)}\t{_said(answer.predictions[task], name)}\n" for i, (row, answer) in enumerate(pairs)]
             texts[name] = ("index\tprediction\n" + "".join(lines), len(lines))
     if not texts:
-        raise RecipeError(Problem("no data set of the recipe has test files of `format: glue`", "--glue"))
+        remedy = "name `test` files under it; of `format: hub` a `test` split, and under `config` its task: sst2"
+        raise RecipeError(Problem("no data set of the recipe has test files of `format: glue`", "--glue", remedy=remedy))
     _make(folder)
     for name, (text, count) in texts.items():
         _write(folder / f"{name}.tsv", text, count)
@@ -128,18 +149,22 @@ def write_glue(parts: list[Answered], folder: Path) -> None:
         warn(f"the server wants these files too: {listed(lacks)}")
 
 
-def _file(path: str, config: str | None) -> str:
-    """The server's name for the answers to a test file."""
-    task = task_of(path, config)
+def _file(path: str, spec: DataSpec) -> str | None:
+    """The server's name for the answers to a test file, or to a test split of the hub; None where it is not of GLUE."""
+    if spec.format not in ("glue", "hub"):
+        return None
+    task = told(spec.config or "") if spec.format == "hub" else task_of(path, spec.config)
     if task != "MNLI":
         return task
-    return "MNLI-mm" if re.search(r"mismatched|mm(?![a-z])", PurePath(path).stem) else "MNLI-m"
+    return "MNLI-mm" if re.search(r"mismatched|mm(?![a-z])", f"{PurePath(path).stem} {spec.config}") else "MNLI-m"
 
 
-def _told(found: Prediction, name: str) -> str:
-    labels = _UPLOAD[name][1]
+def _said(found: Prediction, name: str) -> str:
+    labels, numbered = _UPLOAD[name][1], _NUMBERED.get(name, ())
     if isinstance(found.value, float) and not labels:
         return f"{min(max(found.value, 0.0), 5.0):.3f}"
+    if found.value in numbered:
+        return labels[numbered.index(str(found.value))]
     if not isinstance(found.value, str) or found.value not in labels:
         rule = f"{name}.tsv takes {listed(labels) if labels else 'numbers'}, and task {found.task} answers otherwise"
         raise DataError(Problem(rule, value=str(found.value)))

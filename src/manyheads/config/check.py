@@ -169,9 +169,9 @@ def _data(path: KeyPath, spec: DataSpec, formats: Collection[str]) -> Iterator[F
     if spec.format == "hub" and spec.hub is None:
         yield Finding((*path, "format"), f"`{here}` needs the key 'hub' for this format", "hub")
     if spec.format != "hub":
-        given = [key for key in ("hub", "config") if getattr(spec, key) is not None]
-        for key in given:
-            yield Finding((*path, key), f"`{key}` needs `format: hub`", getattr(spec, key), at="key")
+        for key, needed in (("hub", "`format: hub`"), ("config", "`format: hub` or `format: glue`")):
+            if getattr(spec, key) is not None and f"`format: {spec.format}`" not in needed:
+                yield Finding((*path, key), f"`{key}` needs {needed}", getattr(spec, key), at="key")
         if not spec.train:
             remedy = "give `train`, or `from` with a data set's name" if path[0] == "tasks" else "give `train`"
             yield Finding(path, f"`{here}` has no rows to train on", remedy=remedy, at="key")

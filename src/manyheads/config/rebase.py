@@ -15,7 +15,7 @@ from manyheads.config.spec.words import ElmoModule, EmbeddingModule
 def rebase(recipe: Recipe, old: Path, new: Path) -> Recipe:
     """The recipe with every relative file name, taken from folder `old`, told from folder `new`.
 
-    Names of splits, packages and hub ids stay.
+    Names of splits, packages and hub ids stay; a folder that `datasets` saved moves.
     """
     tasks = {name: _task(task, old, new) for name, task in recipe.tasks.items()}
     data = {name: _data(spec, old, new) for name, spec in recipe.data.items()}
@@ -34,7 +34,9 @@ def _task(task: TaskBase, old: Path, new: Path) -> TaskBase:
 
 def _data(spec: DataSpec, old: Path, new: Path) -> DataSpec:
     if spec.format == "hub":
-        return spec
+        if spec.hub is None or not (old / spec.hub).exists():
+            return spec
+        return spec.model_copy(update={"hub": _moved(spec.hub, old, new)})
     files = {split: getattr(spec, split) for split in ("train", "dev", "test")}
     moved = {
         split: [_moved(name, old, new) for name in names] if isinstance(names, list) else _moved(names, old, new)

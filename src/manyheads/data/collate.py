@@ -103,6 +103,11 @@ class Collator:
         chunks = [several[start : start + _STRIDE] for start in range(0, len(several), _STRIDE)]
         return sum(column.outside(self.passages(rows), self._where(rows)) for rows in chunks)
 
+    def impossible(self, task: str) -> int:
+        """Rows that are known to have no answer."""
+        column = self.targets[task]
+        return column.impossible if isinstance(column, Answers) else 0
+
     def _where(self, rows: Sequence[int] | np.ndarray) -> Where:
         wanted = np.asarray(rows, np.int64)
         batch = np.searchsorted(self._bounds, wanted, side="right") - 1

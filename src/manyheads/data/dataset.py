@@ -126,16 +126,23 @@ class TextDataset:
 
     def lost(self) -> list[str]:
         """Sentences about what is not read of the rows, and about answers that no window has whole."""
-        rows = f"{'training' if self.split == 'train' else self.split} rows"
         found = []
         if cut := self.truncated:
             long = "have questions over half of" if self._collate.has_windows else "are longer than"
-            found.append(f"{self.name}: {cut} {rows} ({cut / len(self):.0%}) {long} the limit and are cut")
+            found.append(f"{self.name}: {self.share(cut)} {long} the limit and are cut")
         for task in self.tasks:
             if outside := self._collate.outside(task):
                 what = "have an answer that no window holds whole, so it cannot be found; raise `stride` or `max_length`"
-                found.append(f"{self.name}: {outside} {rows} ({outside / len(self):.0%}) {what}")
+                found.append(f"{self.name}: {self.share(outside)} {what}")
         return found
+
+    def impossible(self, task: str) -> int:
+        """How many rows are known to have no answer in their text."""
+        return self._collate.impossible(task)
+
+    def share(self, rows: int) -> str:
+        """So many of the rows, as a message says it: 3 dev rows (10%)."""
+        return f"{rows} {'training' if self.split == 'train' else self.split} rows ({rows / len(self):.0%})"
 
     @property
     def cut(self) -> np.ndarray:

@@ -29,10 +29,21 @@ from manyheads.data.readers import (  # noqa: F401  # each registers its formats
 from manyheads.data.readers import lines as _lines  # noqa: F401
 from manyheads.data.readers.contract import READERS, BadRow, FileFact, Rows, Source, repeated
 from manyheads.data.readers.source import PACKED
-from manyheads.errors import DataError, Problem, RecipeError, listed, shown
+from manyheads.errors import DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.types import Row
 
-__all__ = ["READERS", "BadRow", "FileFact", "Rows", "Split", "columns_of", "default_columns", "read_rows", "split_rows"]
+__all__ = [
+    "READERS",
+    "BadRow",
+    "FileFact",
+    "Rows",
+    "Split",
+    "columns_of",
+    "default_columns",
+    "read_rows",
+    "reread",
+    "split_rows",
+]
 
 Split: TypeAlias = Literal["train", "dev", "test"]
 
@@ -48,6 +59,14 @@ _SUFFIXES = {
     ".conllu": "conllu",
     ".txt": "lines",
 }
+_WITHIN = {  # what files of a format that no name tells may be called
+    "squad": ("json",),
+    "superglue": ("jsonl",),
+    "glue": ("tsv", "jsonl"),
+    "offsets": ("tsv",),
+    "conll": ("tsv",),
+}
+_HEADLESS = ("csv", "tsv", "conll", "offsets")  # formats whose columns a recipe may name
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -102,6 +121,31 @@ def default_columns(spec: DataSpec) -> Columns:
     if spec.format == "glue":
         return Columns(text="text", pair="pair" if glue.is_paired(first, spec.config) else None)
     return _COLUMNS.get(_SUFFIXES.get(_suffix(first), "") if spec.format == "auto" else spec.format, Columns())
+
+
+def reread(spec: DataSpec, file: str, format_: str | None = None) -> dict[str, object]:
+    """The keys by which a further file is read beside those of `spec`, `format_` saying how.
+
+    Without it the format of `spec` holds where it is said outright and the name does not plainly tell another one: ends like no
+    file of `spec`, and neither in .txt nor in nothing known. RecipeError for a format that there is not.
+    """
+    if format_ is not None and format_ not in READERS:
+        raise RecipeError(
+            Problem(f"no file format is called this; there are {listed(READERS)}", file, format_, nearest(format_, READERS))
+        )
+    found = format_ or _beside(spec, file)
+    return {"format": found, "columns": spec.columns if found in _HEADLESS else None}
+
+
+def _beside(spec: DataSpec, file: str) -> str:
+    named = [name for part in (spec.train, spec.dev, spec.test) for name in ([part] if isinstance(part, str) else part or ())]
+    told = _SUFFIXES.get(_suffix(file))
+    if spec.format == "auto":
+        return told or _format(named[0])
+    if spec.format == "hub":
+        return told or spec.format
+    alike = _suffix(file) in map(_suffix, named)
+    return spec.format if alike or told in (None, "lines", *_WITHIN.get(spec.format, ())) else told
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manyheads.data.columns import Lists, Where
 from manyheads.types import IGNORE, Passage
@@ -67,6 +68,11 @@ class Answers:
         answers = self._answers(where)
         spans = [(p, a["start"], a["stop"]) for p, a in zip(passages, answers, strict=True) if a is not None and a["stop"] >= 0]
         return sum(not any(last for _, last in spans_in(p.windows, start, stop)) for p, start, stop in spans)
+
+    @property
+    def impossible(self) -> int:
+        """Rows that are known to have no answer."""
+        return sum(pc.sum(pc.less(pc.struct_field(array, "stop"), 0)).as_py() or 0 for array in self.arrays)
 
     def known(self, where: Where) -> np.ndarray:
         """(B,) 1 for a row with a label."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from manyheads.assemble import Assembly
-from manyheads.blueprint import TaskPlan
+from manyheads.blueprint import TaskPlan, make_type
 from manyheads.config.criterion import LOSS, Criterion, criteria
 from manyheads.config.node import dotted
 from manyheads.config.recipe import Recipe
@@ -18,11 +18,11 @@ from manyheads.data.labels import LabelMap
 from manyheads.data.stream import Position, Stream
 from manyheads.errors import Problem, RecipeError, listed, nearest, shown
 from manyheads.metrics import METRICS
-from manyheads.prepare import sources
 from manyheads.registry import home
 from manyheads.train.due import evaluations_in
 from manyheads.train.follow import own_value
 from manyheads.train.loop import rounds_in, steps_in
+from manyheads.train.remarks import remarks
 
 _HALF = 0.5
 _UNKNOWN = 0.2  # share of unknown words among dev rows above which it is told
@@ -42,11 +42,9 @@ def advise(recipe: Recipe, assembly: Assembly, stream: Stream) -> tuple[str, ...
         if wrong:
             raise RecipeError(*wrong)
     told = [f"{name}: bad rows are left out ({len(rows)})" for name, rows in assembly.bad.items() if rows]
-    unasked = {source.name: ", and nothing is asked of them" for source in sources(recipe) if source.own_words}
-    for (name, column), rows in assembly.blank.items():
-        if rows:
-            told.append(f"{name}: {rows} rows have no text in column {shown(column)}{unasked.get(name, '')}")
-    told += [text for split in (assembly.train, assembly.dev, assembly.test) for data in split.values() for text in data.lost()]
+    told += assembly.blank
+    types = {name: make_type(name, plan.type, plan.options) for name, plan in assembly.blueprint.tasks.items()}
+    told += remarks(chain(assembly.train.values(), assembly.dev.values(), assembly.test.values()), types)
     told += [f"{name}: no step trains it; give the run more steps, or it a larger share" for name in _untrained(recipe, stream)]
     told += [*_alone(recipe, assembly, stream), *_early(recipe, stream), *_late(recipe, steps)]
     told += [*_unread(assembly), *_bounded(recipe, assembly)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from manyheads.config.load import recipe_from
 from manyheads.config.spec.data import DataSpec
 from manyheads.data.read import default_columns, read_rows
 from manyheads.data.readers.glue import told
@@ -141,7 +142,11 @@ def test_config_says_what_names_do_not(rows):
     with pytest.raises(RecipeError, match="neither file nor folder tells which task"):
         rows("dev.tsv", text)
     assert rows("dev.tsv", text, config="rte") == rows("RTE/dev.tsv", text)
-    assert default_columns(DataSpec(format="glue", train="dev.tsv", config="rte")).pair == "pair"
+    data = {"format": "glue", "train": "dev.tsv", "config": "rte"}
+    modules = {"encoder": {"type": "pretrained", "name": "minilm"}}
+    task = {"type": "classification", "path": ["encoder"], "data": data}
+    loaded = recipe_from({"modules": modules, "tasks": {"rte": task}})
+    assert default_columns(loaded.recipe.tasks["rte"].data).pair == "pair"
     with pytest.raises(RecipeError, match=r"`config` names no task of GLUE; .*; did you mean 'RTE'\?"):
         rows("dev.tsv", text, config="rtee")
 

@@ -120,8 +120,8 @@ def test_record_has_a_row_a_query(rows):
     passage = "Anna met Omar in Oslo. Oslo was cold. Anna left"
     choices = ["Anna", "Omar", "Oslo"]
     assert rows(RECORD) == [
-        {"passage": passage, "query": "@placeholder left.", "choices": choices, "answers": [0], "idx": 4},
-        {"passage": passage, "query": "They met in @placeholder.", "choices": choices, "answers": [1, 2], "idx": 5},
+        {"passage": passage, "query": "@placeholder left.", "choices": choices, "label": [1, 0, 0], "idx": 4},
+        {"passage": passage, "query": "They met in @placeholder.", "choices": choices, "label": [0, 1, 1], "idx": 5},
     ]
 
 
@@ -141,7 +141,7 @@ def test_rows_of_test_files_have_no_label(rows, record):
 
 def test_answers_of_test_files_have_no_label(rows):
     assert [row["label"] for row in rows(without(MULTIRC, "passage", "questions", 1, "answers", 0, "label"))] == [1, 0, None]
-    assert [row["answers"] for row in rows(without(RECORD, "qas", 0, "answers"))] == [None, [1, 2]]
+    assert [row["label"] for row in rows(without(RECORD, "qas", 0, "answers"))] == [None, [0, 1, 1]]
 
 
 def changed(record, value, *path):

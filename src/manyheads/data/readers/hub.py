@@ -46,6 +46,8 @@ def _load(source: Source, hub: str, config: str | None) -> Any:
     if not folder.exists():
         if Path(hub).exists():  # load_dataset would take it before it asks the hub
             raise DataError(Problem("this is a path of the working folder; paths are relative to the recipe", hub))
+        if hub.startswith((".", "/")) or hub.count("/") > 1:  # load_dataset would look through all folders around it
+            raise DataError(Problem("there is no such folder", hub, remedy=f"looked for {folder}"))
         return load_dataset(hub, config, split=source.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         rule = "this folder was not saved by `datasets`, and scripts of a data set are never run"

@@ -7,9 +7,9 @@
     COPA     a line       premise, question (cause or effect), asked (the same as a sentence), choices
     WSC      a line       text, span1, span2, marked (the text with both spans marked)
     MultiRC  an answer    passage, question, answer, group (all answers to one question share it)
-    ReCoRD   a query      passage, query, choices (the entities), answers (indices of the right ones)
+    ReCoRD   a query      passage, query, choices (the entities)
 
-All but ReCoRD have `label`, None where the file has none; all have the `idx` of the file.
+All have the `idx` of the file, and `label`, None where the file has none; of ReCoRD 1 for each right choice, 0 for others.
 """
 
 from __future__ import annotations
@@ -124,9 +124,8 @@ def _record(record: Record) -> Iterator[Values]:
         right = {want(answer, "text", str) for answer in want_objects(query, "answers")} if "answers" in query else None
         if unknown := sorted((right or set()) - set(choices)):
             raise BrokenRule(f"the answer {shown(unknown[0])} is no entity of the passage")
-        answers = None if right is None else [i for i, choice in enumerate(choices) if choice in right]
-        made: Values = {"passage": text, "query": want(query, "query", str), "choices": choices, "answers": answers}
-        yield {**made, **({"idx": query["idx"]} if "idx" in query else {})}
+        label = None if right is None else [int(choice in right) for choice in choices]
+        yield {"passage": text, "query": want(query, "query", str), "choices": choices, **_label({**query, "label": label})}
 
 
 def _entity(text: str, entity: Record) -> str:
