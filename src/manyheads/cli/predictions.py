@@ -130,7 +130,7 @@ def write_glue(parts: list[Answered], folder: Path) -> None:
             continue
         for path, group in groupby(zip(part.rows, part.answers, strict=True), key=lambda pair: pair[0].place.path):
             name, pairs = _file(path, part.source.spec), list(group)
-            if name not in _UPLOAD:
+            if name is None or name not in _UPLOAD:
                 continue
             if name in texts:
                 raise RecipeError(Problem(f"two test files of the recipe are answered in {name}.tsv", path))

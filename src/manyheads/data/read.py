@@ -144,8 +144,9 @@ def _beside(spec: DataSpec, file: str) -> str:
         return told or _format(named[0])
     if spec.format == "hub":
         return told or spec.format
-    alike = _suffix(file) in map(_suffix, named)
-    return spec.format if alike or told in (None, "lines", *_WITHIN.get(spec.format, ())) else told
+    if told is None or _suffix(file) in map(_suffix, named) or told in ("lines", *_WITHIN.get(spec.format, ())):
+        return spec.format
+    return told
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:

@@ -49,7 +49,7 @@ def _misread(data: TextDataset, task: str, labels: tuple[str, ...], scheme: Sche
 
 def _tags(data: TextDataset, task: str) -> dict[int, np.ndarray]:
     """The numbers of the tags of each row that has some, those of words that were cut off as well."""
-    found = {}
+    found: dict[int, np.ndarray] = {}
     for start in range(0, len(data), _ROWS):
         rows = range(start, min(start + _ROWS, len(data)))
         gold = cast(Tensor, data.gold(task, rows)).numpy()
