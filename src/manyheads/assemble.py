@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
@@ -125,8 +125,6 @@ class Assembly:
                 if spec.load is not None:
                     load = spec.load if isinstance(spec.load, LoadSpec) else LoadSpec.model_validate({"from": spec.load})
                     load_weights(model.pool[name], Saved(self.base / load.from_, load.module or name, f"modules.{name}.load"))
-                if spec.freeze:
-                    model.pool[name].requires_grad_(False)
             return model
 
     def stream(self) -> Stream:
@@ -219,7 +217,8 @@ def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blue
     ordered = {name: tasks[name] for name in recipe.tasks}
     used = {step.module for plan in ordered.values() for step in plan.path}
     used |= {plan.options["of"] for name, plan in pool.plans.items() if name in used and plan.type == "adapter"}
-    return Blueprint({name: plan for name, plan in pool.plans.items() if name in used}, ordered)
+    still = {name for name, spec in recipe.modules.items() if spec.freeze}
+    return Blueprint({name: replace(plan, freeze=name in still) for name, plan in pool.plans.items() if name in used}, ordered)
 
 
 def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskPlan:

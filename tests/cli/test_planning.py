@@ -145,6 +145,26 @@ def test_inspect_as_json(command: Command, recipe: Path, trained: Path, artefact
     assert found["sharing"] == {}
 
 
+def test_what_is_frozen_is_so_before_and_after_training(command: Command, place: Path) -> None:
+    (place / "moods.csv").write_text("text,label\n" + "a good film,up\na bad film,down\n" * 4)
+    (place / "r.yaml").write_text("""version: 1
+output: run
+modules:
+  words: {type: embedding, width: 6, freeze: true}
+  reader: {type: recurrent, width: 5, unfreeze_at: 1}
+tasks:
+  mood: {type: classification, path: [words, reader], data: {train: moods.csv, dev: moods.csv}}
+training: {epochs: 1, threads: 1, device: cpu}
+""")
+    assert command("train", "r.yaml")[0] == 0
+    before, after = command("inspect", "r.yaml")[1], command("inspect", "run")[1]
+    assert before == after
+    assert "Embedding, frozen" in after
+    told = re.search(r"[\d,]+ parameters, ([\d,]+) of them trained", after)
+    assert told
+    assert f"parameters, {told[1]} trained" in command("check", "r.yaml")[1]
+
+
 def test_inspect_of_a_folder_without_a_model(command: Command, place: Path) -> None:
     code, out, err = command("inspect", place)
     assert (code, out) == (2, "")
