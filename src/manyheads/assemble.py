@@ -62,7 +62,7 @@ class Assembly:
 
     loaded             the recipe, and where its keys stand
     train, dev, test   data sets by name
-    rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
+    rows, cut, bad     by data set: rows by split; of these longer than the encoder's limit; rows that were left out
     blank              by data set and column of its input: rows that have nothing there but space
     quarantine         data sets whose bad rows the run is to write down
     files              file to sha256
@@ -78,7 +78,7 @@ class Assembly:
     dev: Mapping[str, TextDataset]
     test: Mapping[str, TextDataset]
     rows: Mapping[str, Mapping[str, int]]
-    cut: Mapping[str, int]
+    cut: Mapping[str, Mapping[str, int]]
     bad: Mapping[str, tuple[BadRow, ...]]
     blank: Mapping[tuple[str, str], int]
     quarantine: tuple[str, ...]
@@ -159,7 +159,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         dev=_split(by_name, "dev"),
         test=_split(by_name, "test"),
         rows={name: {split: len(data) for split, data in splits.items()} for name, splits in by_name.items()},
-        cut={name: splits["train"].truncated for name, splits in by_name.items()},
+        cut={name: {split: data.truncated for split, data in splits.items()} for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
         blank={(p.source.name, column): rows for p in found for column, rows in p.blank.items()},
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),

@@ -28,7 +28,7 @@ def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytes
     rows = [line.split() for line in out.splitlines()]
     assert ["mood", "24", "8", "8", "2", "0"] in rows
     assert ["likeness", "18", "6", "6", "–", "0"] in rows  # numbers are no labels
-    assert ["mood", "7", "7", "0", "4"] in rows
+    assert ["mood", "7", "7", "0", "0", "0", "4"] in rows
     assert ["mood", "8", "2.00", "48", "336"] in rows
     assert "20 steps, 20 rounds" in out
     assert "The run goes to run. Nothing was written." in out
@@ -108,6 +108,18 @@ def test_check_as_json(command: Command, recipe: Path) -> None:
     found = json.loads(out, parse_constant=pytest.fail)
     assert found["steps"] == 3
     assert sum(data["updates"] for data in found["datasets"].values()) == 3
+
+
+def test_check_counts_what_is_cut_in_every_part(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = "text,label\n" + "good good good good good good good good,up\n" * 3 + "a good film,up\n"
+    (recipe.parent / "dev.csv").write_text(long)
+    text = recipe.read_text().replace("max_length: 32", "max_length: 8").replace("mood.csv", "mood.csv, dev: dev.csv", 1)
+    recipe.write_text(text.replace("split: {dev: 0.2, test: 0.2}", "split: {}", 1))
+    _, out, err = command("check", recipe)
+    assert "mood: 3 dev rows (75%) are longer than the limit and are cut" in err
+    assert next(line.split()[3:6] for line in out.split("Lengths")[1].splitlines() if " mood " in line) == ["0", "3", "–"]
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_check_warns_of_cut_and_bad_rows(command: Command, recipe: Path) -> None:
