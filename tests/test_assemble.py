@@ -55,7 +55,7 @@ def test_rows_files_and_labels(recipe: Path) -> None:
     assert set(found.files) == {"mood.csv", "pairs.jsonl", "names.conll"}
     assert all(len(digest) == 64 for digest in (*found.files.values(), *found.label_hashes.values()))
     assert found.labels["mood"]["labels"]["names"] == ["down", "up"]
-    assert found.cut == {"mood": 0, "likeness": 0, "names": 0}
+    assert found.cut == {name: {"train": 0, "dev": 0, "test": 0} for name in ("mood", "likeness", "names")}
 
 
 def test_no_row_is_in_two_splits(recipe: Path) -> None:

@@ -19,7 +19,7 @@ OPTIONS = {"labels": ["a", "b"], "label_smoothing": 0.1}
 def blueprint() -> Blueprint:
     modules = {
         "wide": ModulePlan("feedforward", {"kind": "vector", "width_in": 4, "width": 8}),
-        "head": ModulePlan("row_head", {"width": 8, "classes": 2}),
+        "head": ModulePlan("row_head", {"width": 8, "classes": 2}, freeze=True),
     }
     path = (Step("wide", ("batch.x",)), Step("head", name="scores"))
     return Blueprint(modules, {"mood": TaskPlan("classification", path, OPTIONS, "text", 2.0, "accuracy", ("f1_macro",), 3)})
@@ -37,6 +37,10 @@ def test_it_builds_the_model() -> None:
     assert (task.weight, task.metric, task.metrics, task.patience) == (2.0, "accuracy", ("f1_macro",), 3)
     assert [step.result for step in task.steps] == ["wide", "scores"]
     assert task.type.label_smoothing == 0.1
+    assert {name: {p.requires_grad for p in model.pool[name].parameters()} for name in model.pool} == {
+        "wide": {True},
+        "head": {False},
+    }
 
 
 def test_first_weights_depend_on_the_seed_alone() -> None:

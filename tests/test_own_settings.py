@@ -143,7 +143,7 @@ def test_a_data_set_may_be_cut_shorter_in_all_its_splits(long: Path) -> None:
     for one, two in ((whole.train, cut.train), (whole.dev, cut.dev), (whole.test, cut.test)):
         assert two["mood"].lengths.max() <= 8 < one["mood"].lengths.max()
         assert two["likeness"].lengths.tolist() == one["likeness"].lengths.tolist()
-    assert cut.cut["mood"] > 0
+    assert cut.cut["mood"]["train"] > 0
     assert cut.blueprint.modules["encoder"].options["max_length"] == 32
 
 
@@ -155,7 +155,7 @@ def test_the_plan_counts_what_the_run_does(long: Path) -> None:
     assert planned.steps == len(progress)
     for name, data in planned.datasets.items():
         assert data.seen == sum(p.rows.get(name, 0) for p in progress)
-    assert (planned.datasets["mood"].longest, planned.datasets["mood"].cut) == (8, 24)
+    assert (planned.datasets["mood"].longest, planned.datasets["mood"].cut["train"]) == (8, 24)
 
 
 def test_the_predictor_reads_as_far_as_the_encoder_and_scoring_again_as_far_as_training(long: Path) -> None:

@@ -91,7 +91,7 @@ def test_cut_rows_and_missing_labels_are_counted(recipe: Path) -> None:
     with (recipe.parent / "mood.csv").open("a") as file:
         file.write("the film at rome was good good good,up\nfine,\n")
     found = planned(recipe)
-    assert found.datasets["mood"].cut == 1
+    assert found.datasets["mood"].cut["train"] == 1
     assert found.datasets["mood"].longest == 8
     assert found.unlabelled["mood"] == 1
 

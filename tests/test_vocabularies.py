@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from manyheads.api import recipe_from
+from manyheads.api import load_recipe, recipe_from
 from manyheads.artefact import load_artefact
 from manyheads.assemble import Assembly, assemble
 from manyheads.config.recipe import Recipe
@@ -113,6 +113,37 @@ def test_vectors_of_a_file_are_the_first_weights(data: Path) -> None:
         assert table.table.weight[number(word)].tolist() == vector
     assert number("queen") is None
     assert not table.table.weight.requires_grad
+
+
+def test_each_embedding_that_asks_for_words_of_its_file_gets_them(data: Path) -> None:
+    (data / "v.txt").write_text("song 5 6\nqueen 7 8\n")
+    (data / "w.txt").write_text("king 1 2\nsong 3 4\n")
+    described = {"type": "embedding", "vocabulary": {"vectors": 1}}
+    modules = {"one": {**described, "vectors": "v.txt"}, "two": {**described, "vectors": "w.txt"}, "both": {"type": "concat"},
+               "lstm": SCRATCH["lstm"]}  # fmt: skip
+    path = [{"module": n, "inputs": ["batch.text"]} for n in ("one", "two")] + [{"module": "both", "inputs": ["one", "two"]}]
+    number = assembled(made({"mood": mood(*path, "lstm")}, modules)).vocabularies["one"].tokenizer.number
+    assert [number(word) is not None for word in ("song", "king", "queen")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("good,up\nbad,down\n", r"override 'modules\.words\.vocabulary\.min_count=9': no word is left .* none comes 9 times"),
+        (" ,up\n ,down\n", r"r\.yaml:2:10: no word is left in the vocabulary: the training rows hold none"),
+    ],
+)
+def test_an_empty_vocabulary_is_told_where_its_cause_is(data: Path, rows: str, told: str) -> None:
+    (data / "few.csv").write_text("text,label\n" + rows)
+    (data / "r.yaml").write_text("""modules:
+  words: {type: embedding, width: 2}
+  pool: {type: pool}
+tasks:
+  mood: {type: classification, path: [words, pool], data: {train: few.csv}}
+""")
+    loaded = load_recipe("r.yaml", ["modules.words.vocabulary.min_count=9"])
+    with pytest.raises(RecipeError, match=told):
+        assemble(loaded)
 
 
 def test_files_of_modules_are_among_those_of_a_run(data: Path) -> None:

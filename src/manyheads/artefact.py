@@ -73,7 +73,7 @@ def save_artefact(
                 old = plans[name].options
                 _save_trunk(folder / name, module, Path(old["source"]))
                 options = {"source": name, "max_length": module.max_length, "freeze": module.frozen, "layers": module.layers}
-                plans[name] = ModulePlan("pretrained", {**options, "lora": old["lora"]} if module.adapted else options)
+                plans[name] = replace(plans[name], options={**options, "lora": old["lora"]} if module.adapted else options)
             if isinstance(module, Trunk) and module.adapted:
                 save_adapter(module.encoder, folder / ADAPTERS / name)
         for name, plan in plans.items():
@@ -179,7 +179,7 @@ def _placed(folder: Path, name: str, plan: ModulePlan) -> ModulePlan:
     if Path(name).name != name or name == "..":
         raise ArtefactError(Problem("the name of a module is no folder inside the artefact", str(folder / CONFIG), name))
     place = {"source": str(folder / name)} if plan.type == "pretrained" else {}
-    return ModulePlan(plan.type, {**plan.options, **place})
+    return replace(plan, options={**plan.options, **place})
 
 
 @contextmanager

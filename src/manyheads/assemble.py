@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
@@ -63,7 +63,7 @@ class Assembly:
 
     loaded             the recipe, and where its keys stand
     train, dev, test   data sets by name
-    rows, cut, bad     by data set: rows by split; training rows longer than the encoder's limit; rows that were left out
+    rows, cut, bad     by data set: rows by split; of these longer than the encoder's limit; rows that were left out
     blank              sentences about columns of the input in which rows have nothing but space
     quarantine         data sets whose bad rows the run is to write down
     files              file to sha256
@@ -79,7 +79,7 @@ class Assembly:
     dev: Mapping[str, TextDataset]
     test: Mapping[str, TextDataset]
     rows: Mapping[str, Mapping[str, int]]
-    cut: Mapping[str, int]
+    cut: Mapping[str, Mapping[str, int]]
     bad: Mapping[str, tuple[BadRow, ...]]
     blank: tuple[str, ...]
     quarantine: tuple[str, ...]
@@ -128,8 +128,6 @@ class Assembly:
                     there = meant(load.from_, self.base)
                     saved = Saved(self.base / load.from_, load.module or name, f"modules.{name}.load", there)
                     load_weights(model.pool[name], saved)
-                if spec.freeze:
-                    model.pool[name].requires_grad_(False)
             return model
 
     def stream(self) -> Stream:
@@ -164,7 +162,7 @@ def assemble(loaded: Loaded, cache: Cache | None = None) -> Assembly:
         dev=_split(by_name, "dev"),
         test=_split(by_name, "test"),
         rows={name: {split: len(data) for split, data in splits.items()} for name, splits in by_name.items()},
-        cut={name: splits["train"].truncated for name, splits in by_name.items()},
+        cut={name: {split: data.truncated for split, data in splits.items()} for name, splits in by_name.items()},
         bad={p.source.name: p.bad for p in found},
         blank=tuple(text for p in found for text in p.blank),
         quarantine=tuple(p.source.name for p in found if p.source.spec.bad_rows == "quarantine" and p.bad),
@@ -222,7 +220,8 @@ def _blueprint(recipe: Recipe, pool: Modules, found: Sequence[Prepared]) -> Blue
     ordered = {name: tasks[name] for name in recipe.tasks}
     used = {step.module for plan in ordered.values() for step in plan.path}
     used |= {plan.options["of"] for name, plan in pool.plans.items() if name in used and plan.type == "adapter"}
-    return Blueprint({name: plan for name, plan in pool.plans.items() if name in used}, ordered)
+    still = {name for name, spec in recipe.modules.items() if spec.freeze}
+    return Blueprint({name: replace(plan, freeze=name in still) for name, plan in pool.plans.items() if name in used}, ordered)
 
 
 def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskPlan:

@@ -30,10 +30,14 @@ _SPELLED = ("characters", "elmo")  # those that read letters
 
 @dataclass(frozen=True, slots=True)
 class ModulePlan:
-    """A module: the name of its type and that type's keyword arguments; `of` names the earlier module that it is given."""
+    """A module: the name of its type and that type's keyword arguments; `of` names the earlier module that it is given.
+
+    Where it is to `freeze`, its weights stand still for the whole run and have no gradient.
+    """
 
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    freeze: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,15 @@ class Blueprint:
     tasks: Mapping[str, TaskPlan]
 
     def build(self, seed: int = 0) -> Model:
-        """The model, its weights fresh from `seed` or from where a module's options say."""
+        """The model, its weights fresh from `seed` or from where a module's options say; what is frozen has no gradient."""
         modules: dict[str, nn.Module] = {}
         for name, plan in self.modules.items():
             options = dict(plan.options)
             if plan.type in BORROWING and options.get("of") is not None:
                 options["of"] = modules[options["of"]]
             modules[name] = build_module(name, plan.type, options, seed)
+            if plan.freeze:
+                modules[name].requires_grad_(False)
         return Model(modules, [plan.build(name) for name, plan in self.tasks.items()])
 
     def reader(self, task: str) -> str:

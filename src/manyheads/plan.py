@@ -32,7 +32,7 @@ _MOMENTS = 2  # numbers that Adam keeps for a parameter
 class DatasetPlan:
     """One data set: rows by split, pieces a row (median, 99th percentile, longest), and what training takes from it.
 
-    cut        training rows that are longer than the encoder's limit
+    cut        rows by split that are longer than the encoder's limit
     sequences  what the encoder reads for the training rows: windows or choices, else a sequence a row
     batches    of one pass; updates, seen, passes and tokens are those of the whole run
     """
@@ -42,7 +42,7 @@ class DatasetPlan:
     median: int
     p99: int
     longest: int
-    cut: int
+    cut: Mapping[str, int]
     sequences: int
     batches: int
     updates: int

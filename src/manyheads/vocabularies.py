@@ -113,15 +113,18 @@ def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prep
     total = count(chain.from_iterable(row for p in members for row in _inputs(p, "train")), wanted)
     sought = {*total, *listed}
     files = {
-        name: read_vectors(m.vectors, base, sought, spec.lower, spec.vectors if name == owner else 0, f"modules.{name}.vectors")
+        name: read_vectors(
+            m.vectors, base, sought, spec.lower, m.vocabulary.vectors if m.vocabulary else 0, f"modules.{name}.vectors"
+        )
         for name, m in embeddings.items()
         if m.vectors is not None
     }
-    top = files[owner].top if owner in files else ()
+    top = chain.from_iterable(found.top for found in files.values())
     try:
         tokenizer = vocabulary(total, replace(wanted, listed=(*listed, *top)))
     except RecipeError as error:
-        place = f"modules.{owner}.vocabulary" if embeddings and embeddings[owner].vocabulary else f"modules.{modules[0]}"
+        rare = total and embeddings and embeddings[owner].vocabulary  # else the rows have no word, and no key is wrong
+        place = f"modules.{owner}.vocabulary.min_count" if rare else f"modules.{modules[0]}"
         raise RecipeError(*(replace(problem, place=place) for problem in error.problems)) from error
     if any(isinstance(recipe.modules[name], CharactersModule | ElmoModule) for name in modules):
         tokenizer = tokenizer.spelling()

@@ -28,7 +28,7 @@ def test_check_shows_the_plan(command: Command, recipe: Path, monkeypatch: pytes
     rows = [line.split() for line in out.splitlines()]
     assert ["mood", "24", "8", "8", "2", "0"] in rows
     assert ["likeness", "18", "6", "6", "–", "0"] in rows  # numbers are no labels
-    assert ["mood", "7", "7", "0", "4"] in rows
+    assert ["mood", "7", "7", "0", "0", "0", "4"] in rows
     assert ["mood", "8", "2.00", "48", "336"] in rows
     assert "20 steps, 20 rounds" in out
     assert "The run goes to run. Nothing was written." in out
@@ -110,6 +110,18 @@ def test_check_as_json(command: Command, recipe: Path) -> None:
     assert sum(data["updates"] for data in found["datasets"].values()) == 3
 
 
+def test_check_counts_what_is_cut_in_every_part(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = "text,label\n" + "good good good good good good good good,up\n" * 3 + "a good film,up\n"
+    (recipe.parent / "dev.csv").write_text(long)
+    text = recipe.read_text().replace("max_length: 32", "max_length: 8").replace("mood.csv", "mood.csv, dev: dev.csv", 1)
+    recipe.write_text(text.replace("split: {dev: 0.2, test: 0.2}", "split: {}", 1))
+    _, out, err = command("check", recipe)
+    assert "mood: 3 dev rows (75%) are longer than the limit and are cut" in err
+    assert next(line.split()[3:6] for line in out.split("Lengths")[1].splitlines() if " mood " in line) == ["0", "3", "–"]
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_check_warns_of_cut_and_bad_rows(command: Command, recipe: Path) -> None:
     text = recipe.read_text().replace("max_length: 32", "max_length: 8")
     recipe.write_text(
@@ -143,6 +155,26 @@ def test_inspect_as_json(command: Command, recipe: Path, trained: Path, artefact
     assert found["modules"]["encoder"]["type"] == "pretrained"
     assert found["shared"] == ["encoder", "mean_pool"]
     assert found["sharing"] == {}
+
+
+def test_what_is_frozen_is_so_before_and_after_training(command: Command, place: Path) -> None:
+    (place / "moods.csv").write_text("text,label\n" + "a good film,up\na bad film,down\n" * 4)
+    (place / "r.yaml").write_text("""version: 1
+output: run
+modules:
+  words: {type: embedding, width: 6, freeze: true}
+  reader: {type: recurrent, width: 5, unfreeze_at: 1}
+tasks:
+  mood: {type: classification, path: [words, reader], data: {train: moods.csv, dev: moods.csv}}
+training: {epochs: 1, threads: 1, device: cpu}
+""")
+    assert command("train", "r.yaml")[0] == 0
+    before, after = command("inspect", "r.yaml")[1], command("inspect", "run")[1]
+    assert before == after
+    assert "Embedding, frozen" in after
+    told = re.search(r"[\d,]+ parameters, ([\d,]+) of them trained", after)
+    assert told
+    assert f"parameters, {told[1]} trained" in command("check", "r.yaml")[1]
 
 
 def test_inspect_of_a_folder_without_a_model(command: Command, place: Path) -> None:

@@ -60,6 +60,49 @@ def test_numbers_beside_words(tmp_path: Path) -> None:
     (tmp_path / "vectors.txt").write_text("a\nb\nc\n")
     with pytest.raises(DataError, match="the words beside them are 3"):
         read(path, "b")
+    np.save(path, np.zeros((3, 0), np.float32))
+    with pytest.raises(DataError, match=r"at least one a word.*found 'float32 \(3, 0\)'"):
+        read(path, "b")
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"vectors\.npy: is not a \.npy file"):
+        read(path, "b")
+
+
+def test_words_beside_numbers_are_lines_whatever_letters_they_have(tmp_path: Path) -> None:
+    path, words = tmp_path / "vectors.npy", tmp_path / "vectors.txt"
+    np.save(path, np.array([[1, 2], [3, 4], [5, 1e39]]))
+    words.write_bytes("\ufeffa\r\nb\u2028c\u0085\r\nd".encode())
+    assert rows(read(path, "a", "b\u2028c\u0085")) == {"a": [1, 2], "b\u2028c\u0085": [3, 4]}
+    with pytest.raises(DataError, match=r"vectors\.npy: row 3: the vector of 'd' has a number .*; found '1e\+39'"):
+        read(path, "d")
+    words.write_bytes(b"a\ncaf\xe9\nd\n")
+    with pytest.raises(DataError, match=r"vectors\.txt:2: a list of words is text in UTF-8"):
+        read(path, "a")
+
+
+def test_tabs_are_spaces_and_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("\ufeffthe\t1\t2\t3\nNew York\t4 5 6 \r\n")
+    assert rows(read(path, "the", "new york")) == {"the": [1, 2, 3], "new york": [4, 5, 6]}
+    path.write_text("\ufeff1 3\nthe 1 2 3\n")
+    assert rows(read(path, "the")) == {"the": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("said", [4, 6])
+def test_a_file_has_as_many_words_as_it_says(tmp_path: Path, said: int) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("\n".join([f"{said} 3", *LINES]) + "\n")
+    with pytest.raises(DataError, match=rf"vectors\.txt:1: the first line says how many .* it has 5; found '{said}'"):
+        read(path, "the")
+
+
+def test_what_cannot_be_unpacked(tmp_path: Path) -> None:
+    path, told = tmp_path / "vectors.gz", r"vectors\.gz: this \.gz file is broken or cut off"
+    whole = gzip.compress("\n".join(f"word{i} {i} 1 {i * i}" for i in range(5000)).encode())
+    for content in (whole[:-20], whole[:3000] + b"\xff" * 99 + whole[3099:], b"the 1 2 3\n", whole[:-2] + b"\x00\x00"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=told):
+            read(path, "word1")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +111,9 @@ def test_numbers_beside_words(tmp_path: Path) -> None:
         ("ragged 1 2", r"vectors\.txt:2: each line is a word and its vector of 3 numbers, as the first one; found '2 numbers'"),
         ("wide 1 2 3 4", r"vectors\.txt:2: each line is a word and its vector of 3 numbers.*found '4 numbers'"),
         ("film 1 x 3", r"vectors\.txt:2: a vector is of numbers; found 'x'"),
-        ("film 1 nan 3", r"vectors\.txt:2: a vector has a number that is not finite; found 'film'"),
+        ("film 1 nan 3", r"vectors\.txt:2: the vector of 'film' has a number that is not finite in 32 bits; found 'nan'"),
+        ("film 1 -1e39 3", r"vectors\.txt:2: the vector of 'film' has a number that is not finite in 32 bits; found '-1e\+39'"),
+        ("", r"vectors\.txt:2: each line is a word and its vector of 3 numbers.*found 'an empty line'"),
         ("a" * 2**20 + " 1 2 3", r"vectors\.txt:2: a line of vectors has at most 1,048,576 bytes"),
     ],
 )
@@ -92,6 +137,14 @@ def test_a_file_without_vectors(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(DataError, match="the first line is a word and its vector"):
         read(path, "film")
+
+
+@pytest.mark.parametrize("content", ["the 5000\nof 4000\n", "2 1\nthe 1\nof 2\n"])
+def test_a_list_of_words_with_counts_is_none_of_vectors(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"vectors\.txt:1: a vector has more than one number.*(\n.*)`file` of a `vocabulary`"):
+        read(path, "the")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -136,5 +136,11 @@ def test_a_list_in_a_file(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="cannot be read"):
         read_list(tmp_path / "none.txt", "x")
     file.write_bytes(b"caf\xe9\n")
-    with pytest.raises(DataError, match=r"words\.txt: a list of words is text in UTF-8: .* at byte 4"):
+    with pytest.raises(DataError, match=r"words\.txt:1: a list of words is text in UTF-8: .* at byte 4"):
         read_list(file, "x")
+
+
+def test_a_line_of_a_list_is_one_word_whatever_letters_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_bytes("\ufeffRome 12\r\n\tone\u2028word\t3\r\n \r\nb\u0085c\nd\u00a0e".encode())
+    assert read_list(file, "x") == ("Rome", "one\u2028word", "b\u0085c", "d\u00a0e")

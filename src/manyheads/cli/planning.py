@@ -76,7 +76,7 @@ def _show(found: Plan, labels: Mapping[str, int]) -> None:
         out.print(f"{printable(task)}: by their weights, rows with a label count as {weighted:,.1f}")
     for folder, rows in found.teachers.items():
         out.print(f"The teacher {printable(folder)} answers {rows:,} rows before the first step")
-    head = ["data", "median\npieces", "99 %\npieces", "rows\ncut", "batches\nan epoch"]
+    head = ["data", "median\npieces", "99 %\npieces", "cut\ntrain", "dev", "test", "batches\nan epoch"]
     print_table(head, [_lengths(name, data) for name, data in found.datasets.items()], "Lengths", numbers=head[1:])
     for name, data in found.datasets.items():
         if data.sequences != data.rows["train"]:
@@ -127,7 +127,8 @@ def _rows(name: str, data: DatasetPlan, found: Plan, labels: Mapping[str, int]) 
 
 
 def _lengths(name: str, data: DatasetPlan) -> list[str]:
-    return [name, *map(str, (data.median, data.p99, data.cut, data.batches))]
+    cut = (str(data.cut.get(split, "–")) for split in ("train", "dev", "test"))
+    return [name, str(data.median), str(data.p99), *cut, str(data.batches)]
 
 
 def _training(name: str, data: DatasetPlan) -> list[str]:

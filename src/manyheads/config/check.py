@@ -12,6 +12,7 @@ from manyheads.config.check_lengths import check_lengths
 from manyheads.config.check_mixture import check_learning, check_mixture, settled
 from manyheads.config.check_rates import check_rates, idle
 from manyheads.config.check_sharing import check_sharing, idle_sharing
+from manyheads.config.check_words import check_words
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
@@ -52,6 +53,7 @@ def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) ->
     findings += check_select(recipe, _names(root, "tasks"))
     findings += check_adapters(recipe, _names(root, "modules"))
     findings += check_sharing(recipe)
+    findings += check_words(recipe)
     for name, spec in recipe.data.items():
         findings.extend(_data(("data", name), spec, formats))
     for name, task in recipe.tasks.items():

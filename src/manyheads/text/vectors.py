@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +14,9 @@ from typing import BinaryIO, TypeAlias, cast
 import numpy as np
 import pyarrow.parquet as pq
 
-from manyheads.errors import DataError, MissingExtraError, Problem, ResourceError
+from manyheads.errors import DataError, MissingExtraError, Problem, ResourceError, shown
 from manyheads.packages import package_path
+from manyheads.text.listed import listed_lines
 from manyheads.text.words import without_capitals
 
 GLOVE = "glove-50d"
@@ -79,65 +82,86 @@ def _lines(name: str, base: Path, place: str) -> tuple[int, Iterator[_Line]]:
         if not beside.is_file():
             rule = "a .npy of vectors needs a .txt of its words beside it, one a line"
             raise ResourceError(Problem(rule, place, str(path), remedy=f"write {beside.name}"))
-        return _paired(beside.read_text(encoding="utf-8").splitlines(), path)
+        return _paired(listed_lines(beside), path)
     return _text(path)
 
 
 def _paired(words: list[str], path: Path) -> tuple[int, Iterator[_Line]]:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise DataError(Problem(f"is not a .npy file: {error}", str(path))) from error
-    if rows.ndim != 2 or len(rows) != len(words) or rows.dtype.kind != "f":
-        rule = f"vectors are numbers (words, width), and the words beside them are {len(words):,}"
+    if rows.ndim != 2 or len(rows) != len(words) or rows.dtype.kind != "f" or not rows.shape[1]:
+        rule = f"vectors are numbers (words, width), at least one a word, and the words beside them are {len(words):,}"
         raise DataError(Problem(rule, str(path), f"{rows.dtype} {rows.shape}"))
-    made = (partial(_finite, partial(rows.__getitem__, i), str(path), word) for i, word in enumerate(words))
+    made = (partial(_finite, partial(rows.__getitem__, i), f"{path}: row {i + 1}", word) for i, word in enumerate(words))
     return rows.shape[1], zip(words, made, strict=True)
 
 
 def _text(path: Path) -> tuple[int, Iterator[_Line]]:
-    """Lines of a word, which may hold spaces, and its numbers; a first line of two whole numbers, word2vec's, is skipped."""
-    with _open(path) as file:
-        first = file.readline(_LONGEST).split()
-        header = len(first) == 2 and all(part.isdigit() for part in first)
-        width = int(first[1]) if header else len(first) - 1
+    """Lines of a word, which may hold spaces, and its numbers; a first line of two whole numbers, word2vec's, counts them."""
+    first = next((line.split() for _, line in _read(path)), [])
+    counted = len(first) == 2 and all(part.isdigit() for part in first)
+    width = int(first[1]) if counted else len(first) - 1
     if width < 1:
-        raise DataError(
-            Problem("the first line is a word and its vector, or the numbers of words and of their vectors", str(path))
-        )
-    return width, _words(path, width, header)
+        rule = "the first line is a word and its vector, or the numbers of words and of their vectors"
+        raise DataError(Problem(rule, f"{path}:1"))
+    if width == 1:
+        rule = "a vector has more than one number; a list of words, with how often they come or without, has no vectors"
+        remedy = "a list of words is the `file` of a `vocabulary`"
+        raise DataError(Problem(rule, f"{path}:1", b" ".join(first).decode(errors="replace"), remedy=remedy))
+    return width, _words(path, width, int(first[0]) if counted else None)
 
 
-def _words(path: Path, width: int, header: bool) -> Iterator[_Line]:
-    with _open(path) as file:
-        for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
-            if number == 1 and header:
-                continue
-            place, parts = f"{path}:{number}", line.rstrip().rsplit(b" ", width)
-            if len(line) == _LONGEST:
-                raise DataError(Problem(f"a line of vectors has at most {_LONGEST:,} bytes", place))
-            try:
-                word = parts[0].decode()
-            except UnicodeDecodeError:
-                raise DataError(Problem("a word is text in UTF-8", place, repr(parts[0][:60]))) from None
-            if len(parts) <= width or (b" " in parts[0] and _is_number(parts[0].rpartition(b" ")[2])):
-                rule = f"each line is a word and its vector of {width} numbers, as the first one"
-                raise DataError(Problem(rule, place, f"{len(line.split()) - 1} numbers"))
-            yield word, partial(_finite, partial(_parsed, parts[1:], place), place, word)
+def _words(path: Path, width: int, count: int | None) -> Iterator[_Line]:
+    """The lines behind the one that gives their `count`, if one does."""
+    lines, number = _read(path), 0
+    if count is not None:
+        next(lines)
+    for number, line in lines:
+        place, parts = f"{path}:{number}", line.replace(b"\t", b" ").rstrip().rsplit(b" ", width)
+        try:
+            word = parts[0].decode()
+        except UnicodeDecodeError:
+            raise DataError(Problem("a word is text in UTF-8", place, repr(parts[0][:60]))) from None
+        if len(parts) <= width or (b" " in parts[0] and _is_number(parts[0].rpartition(b" ")[2])):
+            rule = f"each line is a word and its vector of {width} numbers, as the first one"
+            found = line.split()
+            raise DataError(Problem(rule, place, f"{len(found) - 1} numbers" if found else "an empty line"))
+        yield word, partial(_finite, partial(_parsed, parts[1:], place), place, word)
+    if count is not None and number - 1 != count:
+        rule = f"the first line says how many words the file has, and it has {number - 1:,}"
+        raise DataError(Problem(rule, f"{path}:1", str(count), remedy="bring the whole file, or mend its first line"))
+
+
+def _read(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, from 1, unpacked, without a byte order mark."""
+    try:
+        with cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
+                if len(line) == _LONGEST:
+                    raise DataError(Problem(f"a line of vectors has at most {_LONGEST:,} bytes", f"{path}:{number}"))
+                yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(Problem(f"this .gz file is broken or cut off: {error}", str(path))) from error
 
 
 def _parsed(numbers: list[bytes], place: str) -> np.ndarray:
     try:
-        return np.array(list(map(float, numbers)), np.float32)
+        return np.array(list(map(float, numbers)))
     except ValueError:
         wrong = next(number for number in numbers if not _is_number(number))
         raise DataError(Problem("a vector is of numbers", place, wrong[:60].decode(errors="replace"))) from None
 
 
 def _finite(row: Callable[[], np.ndarray], place: str, word: str) -> np.ndarray:
-    found = np.array(row(), np.float32)
-    if not np.isfinite(found).all():
-        raise DataError(Problem("a vector has a number that is not finite", place, word))
+    given = row()
+    with np.errstate(over="ignore"):  # what is too large for float32 is told below
+        found = np.array(given, np.float32)
+    wrong = given[~np.isfinite(found)]
+    if len(wrong):
+        rule = f"the vector of {shown(word)} has a number that is not finite in 32 bits"
+        raise DataError(Problem(rule, place, f"{wrong[0]:g}"))
     return found
 
 
@@ -147,7 +171,3 @@ def _is_number(text: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")

@@ -5,6 +5,7 @@ Whatever reads pieces reads words by it: batches, caches, predictions and artefa
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ import tokenizers
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
-from manyheads.errors import DataError, Problem, RecipeError, ResourceError
+from manyheads.errors import Problem, RecipeError, ResourceError
+from manyheads.text.listed import listed_lines
 from manyheads.text.tokenize import RESERVED, Tokenizer, unreserved
 from manyheads.text.words import LOWERCASE, SPLITS, without_capitals
 
 PADDING, BETWEEN, BEGIN, END = RESERVED
 UNKNOWN = "<unk>"
 SPECIAL = (PADDING, UNKNOWN, BETWEEN, BEGIN, END)
+_COLUMN = re.compile(r"[ \t]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,16 @@ def vocabulary(counted: Mapping[str, int], wanted: Wanted) -> Tokenizer:
 
 
 def read_list(path: Path, place: str) -> tuple[str, ...]:
-    """The words in a file, one a line; of lines with more columns the first.
+    """The words in a file, one a line; of lines with more columns, behind spaces or tabs, the first.
 
     ResourceError where it cannot be read, DataError where it is no text, RecipeError where it has no word.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = listed_lines(path)
     except OSError as error:
         rule = f"the list of words cannot be read: {error.strerror or error}"
         raise ResourceError(Problem(rule, place, str(path), remedy="name a file relative to the recipe")) from error
-    except UnicodeDecodeError as error:
-        rule = f"a list of words is text in UTF-8: {error.reason} at byte {error.start + 1}"
-        raise DataError(Problem(rule, str(path))) from error
-    found = tuple(line.split()[0] for line in lines if line.strip())
+    found = tuple(_COLUMN.split(line)[0] for line in (line.strip(" \t") for line in lines) if line)
     if not found:
         raise RecipeError(Problem("the list of words is empty", place, str(path)))
     return found
