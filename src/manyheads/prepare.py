@@ -135,6 +135,8 @@ class Prepared:
         """Sentences about rows, of all splits, that have nothing but space in a column of the input that holds texts."""
         inputs = self.source.inputs
         rows = [row for part in self.rows.values() for row in part]
+        if self.source.spec.stream is not None:
+            return ()  # in one text, a row of nothing is an end
         texts = [column for column in inputs.columns if column not in inputs.lists]
         counts = {column: sum(is_blank(row.values.get(column)) for row in rows) + self.silent for column in texts}
         unasked = ", and nothing is asked of them" if self.source.own_words else ""

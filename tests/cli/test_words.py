@@ -97,7 +97,7 @@ def test_models_of_pieces_have_no_table_of_words(command: Command, recipe: Path)
         ("width: 3", "vectors: no.txt", "r.yaml:5:37: no vectors are found: there is neither such a file nor a package"),
         ("width: 3", "width: 3, vocabulary: {file: no.txt}", "r.yaml:5:57: the list of words cannot be read: No such file"),
         ("width: 3", "width: 3, vocabulary: {file: empty.txt}", "r.yaml:5:57: the list of words is empty; found"),
-        ("width: 3", "width: 3, vocabulary: {min_count: 9}", "r.yaml:5:50: no word is left in the vocabulary: of 7 different"),
+        ("width: 3", "width: 3, vocabulary: {min_count: 9}", "r.yaml:5:62: no word is left in the vocabulary: of 7 different"),
         ("mood.csv", "blank.csv, max_length: 9", "r.yaml:5:10: no word is left in the vocabulary: the training rows hold none"),
         ("tags.jsonl, dev", "none.jsonl, dev", "none.jsonl:1: column 'words' holds no word"),
         ("dev: dev.csv", "dev: dev.csv, max_length: 21", "r.yaml:8:103: the data set's limit is above that of the module"),

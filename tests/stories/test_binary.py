@@ -137,5 +137,5 @@ def test_the_focal_loss_of_every_type_reaches_training(recipe: Path) -> None:
             batch = assembly.train[task].batch(range(6))
             losses.append(float(assembly.build().eval().losses([batch])[task].detach()))
         assert 0 < losses[1] < losses[0]
-    with pytest.raises(RecipeError, match=r"the likelihood of a whole path has no focal loss(.|\n)*`decoder: softmax`"):
+    with pytest.raises(RecipeError, match=r"`decoder: crf` learns the likelihood of a whole path(.|\n)*`decoder: softmax`"):
         load_recipe(recipe, ["tasks.names.decoder=crf", "tasks.names.focal=2"])

@@ -126,8 +126,8 @@ def default_columns(spec: DataSpec) -> Columns:
 def reread(spec: DataSpec, file: str, format_: str | None = None) -> dict[str, object]:
     """The keys by which a further file is read beside those of `spec`, `format_` saying how.
 
-    Without it the format of `spec` holds where it is said outright and the name does not plainly tell another one: ends like no
-    file of `spec`, and neither in .txt nor in nothing known. RecipeError for a format that there is not.
+    Without it the format of `spec` holds, unless the name plainly tells another one: ends like no file of `spec`, and neither in
+    .txt nor in nothing known. RecipeError for a format that there is not.
     """
     if format_ is not None and format_ not in READERS:
         raise RecipeError(
@@ -139,13 +139,11 @@ def reread(spec: DataSpec, file: str, format_: str | None = None) -> dict[str, o
 
 def _beside(spec: DataSpec, file: str) -> str:
     named = [name for part in (spec.train, spec.dev, spec.test) for name in ([part] if isinstance(part, str) else part or ())]
-    told = _SUFFIXES.get(_suffix(file))
-    if spec.format == "auto":
-        return told or _format(named[0])
-    if spec.format == "hub":
-        return told or spec.format
-    if told is None or _suffix(file) in map(_suffix, named) or told in ("lines", *_WITHIN.get(spec.format, ())):
-        return spec.format
+    told, known = _SUFFIXES.get(_suffix(file)), _format(named[0]) if spec.format == "auto" else spec.format
+    if known == "hub":
+        return told or known
+    if told is None or _suffix(file) in map(_suffix, named) or told in ("lines", *_WITHIN.get(known, ())):
+        return known
     return told
 
 
