@@ -126,8 +126,8 @@ def default_columns(spec: DataSpec) -> Columns:
 def reread(spec: DataSpec, file: str, format_: str | None = None) -> dict[str, object]:
     """The keys by which a further file is read beside those of `spec`, `format_` saying how.
 
-    Without it the format of `spec` holds, unless the name plainly tells another one: ends like no file of `spec`, and neither in
-    .txt nor in nothing known. RecipeError for a format that there is not.
+    Without it the format of `spec` holds, unless the name plainly tells another one: ends like no file of `spec`, and neither
+    in .txt nor in nothing known. RecipeError for a format that there is not.
     """
     if format_ is not None and format_ not in READERS:
         raise RecipeError(
