@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -234,3 +235,25 @@ def test_what_is_not_read_of_a_file_is_told_when_it_is_scored(command: Command, 
     code, out, err = command("evaluate", "run", "--data", "likeness=long.jsonl", "--json")
     assert (code, err) == (0, "warning: long.jsonl: likeness: 1 test rows (100%) are longer than the limit and are cut\n")
     assert "likeness/likeness/long.jsonl/accuracy" in json.loads(out)["scores"]
+
+
+def test_questions_without_an_answer_under_a_model_that_always_gives_one(command: Command, trained: Path) -> None:
+    told = "have no answer, and task who always gives one; train it with `no_answer: true`"
+    unanswered = {"question": "by ?", "context": "a cat", "answers": [], "starts": []}
+    Path("dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (*ROWS["who"], unanswered)))
+    assert command("check", "recipe.yaml", "tasks.who.data.dev=dev.jsonl")[2] == f"warning: who: 1 dev rows (8%) {told}\n"
+    assert command("check", "recipe.yaml", "tasks.who.data.dev=dev.jsonl", "tasks.who.no_answer=true")[2] == ""
+    code, _, err = command("evaluate", "run", "--data", "who=dev.jsonl")
+    assert (code, err) == (0, f"warning: dev.jsonl: who: 1 test rows (8%) {told}\n")
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"), [(["a", "b", "a"], "an earlier question has the same `id`"), (["a", "b", None], "no text as its `id`")]
+)
+def test_answers_by_id_want_an_id_of_each_question(command: Command, here: Path, ids: list[str | None], told: str) -> None:
+    rows = [{**row, "id": i} for row, i in zip(ROWS["who"], ids, strict=False)]
+    Path("who.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert command("train", "recipe.yaml", "training.steps=1")[0] == 0
+    code, _, err = command("evaluate", "run", "--predictions", "answers")
+    assert code == 3
+    assert re.search(rf"who\.jsonl:3: no who\.dev\.json is written, which has an answer for each id: .*{told}", err)

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from manyheads import api, plugins
 from manyheads.cli.shipping import shipped
@@ -287,6 +288,39 @@ def test_the_upload_has_the_published_rows_in_their_order(command: Command, plac
     for task, count in zip(REAL, (1063, 1379, 146), strict=True):
         lines = Path(f"upload/{task}.tsv").read_text().splitlines()
         assert [line.split("\t")[0] for line in lines] == ["index", *map(str, range(count))]
+
+
+@pytest.mark.parametrize(
+    ("config", "file", "names", "count", "answers"),
+    [
+        ("rte", "RTE", ["entailment", "not_entailment"], "3,000", {"entailment", "not_entailment"}),
+        ("mrpc", "MRPC", ["not_equivalent", "equivalent"], "1,725", {"0", "1"}),
+    ],
+)
+def test_the_upload_of_a_task_from_the_hub(
+    command: Command, place: Path, tiny: Path, config: str, file: str, names: list[str], count: str, answers: set[str]
+) -> None:
+    """Its labels become those of the server."""
+    columns = {"sentence1": ["a cat", "the film"] * 6, "sentence2": ["rome", "oslo"] * 6, "idx": [*range(12)]}
+    features = Features(
+        {**dict.fromkeys(("sentence1", "sentence2"), Value("string")), "idx": Value("int64"), "label": ClassLabel(names=names)}
+    )
+    labels = {"train": [0, 1] * 6, "validation": [0, 1] * 6, "test": [-1] * 12}
+    saved = {split: Dataset.from_dict({**columns, "label": label}, features=features) for split, label in labels.items()}
+    DatasetDict(saved).save_to_disk(place / "saved")
+    read = f"format: hub, hub: ./saved, config: {config}, text: sentence1, pair: sentence2"
+    data = f"{{{read}, train: train, dev: validation, test: test}}"
+    text = f"modules: {{encoder: {{type: pretrained, name: {tiny}, max_length: 16}}}}\noutput: run\n"
+    Path("r.yaml").write_text(f"{text}tasks: {{t: {{type: classification, path: [encoder], data: {data}}}}}\n")
+    code, _, err = command("train", "r.yaml", "training.steps=3", "training.device=cpu")
+    assert code == 0, err
+    code, _, err = command("evaluate", "run", "--glue", "upload")
+    assert code == 0, err
+    assert f"{file}.tsv has 12 rows, and the published test file {count}: the server will refuse it" in err
+    first, *lines = [line.split("\t") for line in Path(f"upload/{file}.tsv").read_text().splitlines()]
+    assert first == ["index", "prediction"]
+    assert [index for index, _ in lines] == [str(i) for i in range(12)]
+    assert {answer for _, answer in lines} <= answers
 
 
 @pytest.mark.slow
