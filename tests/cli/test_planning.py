@@ -181,3 +181,13 @@ def test_inspect_of_a_folder_without_a_model(command: Command, place: Path) -> N
     code, out, err = command("inspect", place)
     assert (code, out) == (2, "")
     assert str(place) in err
+
+
+def test_tags_that_break_the_scheme_are_told_with_the_one_they_fit(command: Command, recipe: Path) -> None:
+    (recipe.parent / "names.conll").write_text("anna I-PER\nin O\nrome I-LOC\n\nin O\n\n" * 6)
+    code, _, err = command("check", recipe)
+    assert code == 0
+    told = re.sub(r"\s+", " ", err)
+    assert re.search(r"names: \d+ training rows \(\d+%\) have tags of task names that break `scheme: BIO`; the first: ", told)
+    assert "names.conll:1: 'I-PER' after the row's begin; all their tags fit `scheme: IOB1`" in told
+    assert "break `scheme" not in command("check", recipe, "tasks.names.scheme=IOB1")[2]
