@@ -139,6 +139,21 @@ def test_rows_without_a_word_are_no_texts_of_a_language_model(
     assert [found.targets["lm"].target(row) for row in found.rows["dev"]] == told
 
 
+@pytest.mark.parametrize("policy", ["error", "skip"])
+def test_a_list_without_a_word_is_a_bad_row_of_a_language_model_too(tmp_path: Path, tiny: Path, policy: str) -> None:
+    write(tmp_path / "t.jsonl", [{"words": ["x", "y"]}, {"words": []}])
+    modules = {"words": {"type": "embedding", "width": 4}}
+    data = {"train": "t.jsonl", "words": "words", "bad_rows": policy}
+    task = {"type": "language_modelling", "path": ["words"], "data": data}
+    [source] = sources(Recipe.model_validate({"modules": modules, "tasks": {"lm": task}}))
+    found = prepare(source, tmp_path, 1)
+    if policy == "skip":
+        assert [str(bad.place).rpartition("/")[2] for bad in found.bad] == ["t.jsonl:2"]
+    else:
+        with pytest.raises(DataError, match=r"t\.jsonl:2: column 'words' holds no word"):
+            encoded(found, Tokenizer.load(tiny), 8, None)
+
+
 def test_rows_without_a_word_stay_for_tasks_that_ask_something_else(tmp_path: Path) -> None:
     write(tmp_path / "t.jsonl", [{"text": "x y", "label": "a"}, {"text": "", "label": "b"}])
     modules = {"words": {"type": "embedding", "width": 4}}

@@ -63,6 +63,16 @@ def assembled(recipe: Mapping[str, Any]) -> Assembly:
 # one vocabulary ---------------------------------------------------------------------------------------------------------
 
 
+def test_listed_words_have_their_vectors_however_they_are_spelled(data: Path) -> None:
+    (data / "v.txt").write_text("oslo 1 2 3\nfilm 4 5 6\n")
+    (data / "listed.txt").write_text("Oslo\n")
+    words = {"type": "embedding", "vectors": "v.txt", "vocabulary": {"file": "listed.txt"}}
+    found = assembled(made({"mood": mood("words", "lstm")}, {**SCRATCH, "words": words}))
+    number = found.vocabularies["words"].tokenizer.number("Oslo")
+    assert number is not None
+    assert found.build().pool["words"].table.weight[number].tolist() == [1, 2, 3]
+
+
 def test_data_sets_that_share_a_module_share_the_words(data: Path) -> None:
     other = {"type": "classification", "path": ["others", "cnn"], "data": {"train": "more.jsonl"}}
     found = assembled(made({"mood": mood("words", "lstm"), "names": names("words"), "other": other},

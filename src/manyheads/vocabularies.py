@@ -22,6 +22,7 @@ from manyheads.prepare import Prepared, Source
 from manyheads.text.tokenize import Tokenizer
 from manyheads.text.vectors import GLOVE, Vectors, find_vectors, read_vectors
 from manyheads.text.vocabulary import SPECIAL, UNKNOWN, Wanted, count, read_list, vocabulary
+from manyheads.text.words import without_capitals
 
 _UNKNOWN = SPECIAL.index(UNKNOWN)
 
@@ -111,7 +112,7 @@ def _vocabulary(recipe: Recipe, modules: tuple[str, ...], members: Sequence[Prep
     listed = read_list(base / spec.file, f"modules.{owner}.vocabulary.file") if spec.file else ()
     wanted = Wanted(spec.lower, spec.split, spec.min_count, spec.size)
     total = count(chain.from_iterable(row for p in members for row in _inputs(p, "train")), wanted)
-    sought = {*total, *listed}
+    sought = {*total, *(map(without_capitals, listed) if spec.lower else listed)}
     files = {
         name: read_vectors(
             m.vectors, base, sought, spec.lower, m.vocabulary.vectors if m.vocabulary else 0, f"modules.{name}.vectors"

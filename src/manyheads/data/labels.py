@@ -22,8 +22,8 @@ _MANY = 1000  # names above which the nearest is not looked for: so many are sel
 
 
 def is_blank(value: Value) -> bool:
-    """Whether a text has nothing but space, or a list no entry."""
-    return not value.strip() if isinstance(value, str) else isinstance(value, Sequence) and not value
+    """Whether it is a text with nothing but space."""
+    return isinstance(value, str) and not value.strip()
 
 
 def is_missing(value: Value, missing: Collection[str]) -> bool:

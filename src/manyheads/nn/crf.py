@@ -6,7 +6,7 @@
 
 Everything runs for all rows and tags at once; only the words of a row come one after the other. Sums over paths are products of
 matrices, scaled now and then (Rabiner 1989), or sums of logarithms where scores are too far apart for that. Gradients are the
-posteriors of the forward-backward algorithm; no graph is unrolled. Sums are in float64, whatever the scores are in.
+posteriors of the forward-backward algorithm; no graph is unrolled. Products are in float64, logarithms in float32 at least.
 """
 
 from __future__ import annotations

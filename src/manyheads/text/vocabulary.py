@@ -60,9 +60,9 @@ def vocabulary(counted: Mapping[str, int], wanted: Wanted) -> Tokenizer:
     Commonest first; equally common ones in alphabetical order. A word that is spelled as one of these five is unknown.
     RecipeError where no word is left.
     """
-    frequent = sorted((w for w, n in counted.items() if n >= wanted.least), key=lambda w: (-counted[w], w))
+    known = (word for word, times in counted.items() if times >= wanted.least and word not in SPECIAL)
+    frequent = sorted(known, key=lambda word: (-counted[word], word))
     listed = map(without_capitals, wanted.listed) if wanted.lower else wanted.listed
-    frequent = [word for word in frequent if word not in SPECIAL]
     words = [word for word in dict.fromkeys([*listed, *frequent[: wanted.most]]) if word and word not in SPECIAL]
     if not words:
         if not counted:
