@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from manyheads.task.multilabel import Multilabel as Multilabel
     from manyheads.task.regression import Regression as Regression
     from manyheads.task.tagging import Tagging as Tagging
+    from manyheads.task.teaching import Perturbation as Perturbation
     from manyheads.task.teaching import Teaching as Teaching
     from manyheads.train.evaluate import evaluate as evaluate
     from manyheads.train.taught import Taught as Taught
@@ -33,6 +34,7 @@ _HOMES = {
     "Classification": "task.classification",
     "Model": "model",
     "Multilabel": "task.multilabel",
+    "Perturbation": "task.teaching",
     "Predictor": "predict",
     "Recipe": "config.recipe",
     "Regression": "task.regression",

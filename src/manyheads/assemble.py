@@ -51,7 +51,7 @@ from manyheads.nn.weights import Saved, load_weights
 from manyheads.ports import ANY, Port
 from manyheads.prepare import Prepared, encoded, hashes, origin, prepare, sources
 from manyheads.task.base import TaskType
-from manyheads.task.teaching import Teaching
+from manyheads.task.teaching import Perturbation, Teaching
 from manyheads.teachers import Teacher, find_teachers
 from manyheads.text.tokenize import Tokenizer
 from manyheads.vocabularies import Vocabulary, VocabularyFacts, files_of, find_vocabularies, first_vectors
@@ -259,6 +259,7 @@ def _task(name: str, task: TaskBase, prepared: Prepared, pool: Modules) -> TaskP
         patience=task.patience,
         teaching=_teaching(task),
         consistency=task.consistency,
+        perturbation=Perturbation(**dict(task.perturbation)) if task.perturbation else None,
         bounded=prepared.source.bounded,
     )
 

@@ -18,7 +18,7 @@ from manyheads.graph import Step
 from manyheads.model import Model
 from manyheads.nn.build import build_module, check_options
 from manyheads.task.base import TASKS, Task, TaskType
-from manyheads.task.teaching import Teaching
+from manyheads.task.teaching import Perturbation, Teaching
 from manyheads.text.tokenize import Tokenizer
 
 FORMAT = 1
@@ -59,6 +59,7 @@ class TaskPlan:
     stride: int | None = None
     teaching: Teaching | None = None
     consistency: float = 0.0
+    perturbation: Perturbation | None = None
     bounded: bool = False
 
     def build(self, name: str) -> Task:
@@ -74,6 +75,7 @@ class TaskPlan:
             patience=self.patience,
             teaching=self.teaching,
             consistency=self.consistency,
+            perturbation=self.perturbation,
         )
 
 
@@ -142,5 +144,6 @@ def make_type(task: str, kind: str, options: Mapping[str, Any]) -> TaskType:
 
 def _task(plan: Mapping[str, Any]) -> TaskPlan:
     path = tuple(Step(s["module"], tuple(s["inputs"]), s["name"]) for s in plan["path"])
-    teaching = Teaching(**plan["teaching"]) if plan.get("teaching") else None
-    return TaskPlan(**{**plan, "path": path, "metrics": tuple(plan["metrics"]), "teaching": teaching})
+    kinds = {"teaching": Teaching, "perturbation": Perturbation}
+    made = {key: kind(**plan[key]) if plan.get(key) else None for key, kind in kinds.items()}
+    return TaskPlan(**{**plan, "path": path, "metrics": tuple(plan["metrics"]), **made})

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Graph, Node, Ref, wire
+from manyheads.nn.perturb import Noise
 from manyheads.ports import Ports
 from manyheads.task.base import Task
-from manyheads.task.teaching import Comparable, disagreement
+from manyheads.task.teaching import Comparable, Perturbation, disagreement
 from manyheads.types import Batch, Output, Round, by_row, cat_rows, part_rows, tensors_in
 
 Asked: TypeAlias = tuple[tuple[str, ...], ...]  # for each batch of a round, the tasks to answer
 _OURS = (ManyheadsError, MemoryError, torch.OutOfMemoryError)  # say all that is needed as they are
+_Answers: TypeAlias = dict[tuple[int, str], Any]  # scores by the batch's number in its round, and the task
 _Value: TypeAlias = tuple[Any, tuple[int, ...]]  # what a node gave, and the batches whose rows it holds
 
 
@@ -97,30 +99,70 @@ class Model(nn.Module):
     def losses(self, batches: Round) -> dict[str, Tensor]:
         """For each task of the round the sum of its item losses, a scalar with its graph; only rows are weighted.
 
-        In training the rows of tasks with `consistency` go through twice, side by side in one pass.
+        In training the rows of tasks with `consistency` go through twice, side by side in one pass; those of tasks with a
+        `perturbation` in passes of their own.
         """
-        twins = self._twins(batches)
-        return self._sums(batches, twins, self(_doubled(batches, twins)))
+        return self._losses(batches, None)[0]
 
     def losses_behind(self, node: int, batches: Round) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
         """The losses, and the tensors with a graph that node `node` of the path gave for all of them on the way."""
-        twins = self._twins(batches)
-        doubled = _doubled(batches, twins)
-        wanted = self._learned(doubled)
-        values = self._values(doubled, wanted)
-        given = tuple(t for t in tensors_in(values[node][0]) if t.requires_grad) if node in values else ()
-        return self._sums(batches, twins, self._ends(doubled, wanted, values)), given
+        return self._losses(batches, node)
 
-    def _twins(self, batches: Round) -> list[Batch | None]:
-        """For each batch its rows once more, for the tasks with `consistency` alone; None where there are none."""
-        twins: list[Batch | None] = []
-        for batch in batches:
-            kept = {t: target for t, target in batch.targets.items() if t in self.tasks and self.tasks[t].consistency}
-            twins.append(replace(batch, targets=kept) if kept and self.training else None)
+    def _losses(self, batches: Round, node: int | None) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        twins = self._twins(batches, None)
+        found, given = self._pass([*batches, *twins.values()], node)
+        first, again = _numbered(range(len(batches)), found), _numbered(twins, found[len(batches) :])
+        for perturbation in self._perturbations(batches):
+            others, more = self._perturbed(self._twins(batches, perturbation), first, perturbation, node)
+            again |= others
+            given += more
+        return self._sums(batches, first, again), given
+
+    def _perturbations(self, batches: Round) -> list[Perturbation]:
+        """Those of the tasks that learn from these batches, each once."""
+        learned = {task for tasks in self._learned(batches) for task in tasks} if self.training else ()
+        found = [task.perturbation for name, task in self.tasks.items() if name in learned and task.perturbation is not None]
+        return list(dict.fromkeys(found))
+
+    def _twins(self, batches: Round, perturbation: Perturbation | None) -> dict[int, Batch]:
+        """By its number each batch once more, for the tasks with `consistency` and this perturbation, if it has any."""
+        twins: dict[int, Batch] = {}
+        for i, batch in enumerate(batches if self.training else ()):
+            tasks = [self.tasks[name] for name in batch.targets if name in self.tasks]
+            asked = [task.name for task in tasks if task.consistency and task.perturbation == perturbation]
+            if asked:
+                twins[i] = replace(batch, targets={name: batch.targets[name] for name in asked})
         return twins
+
+    def _perturbed(
+        self, twins: Mapping[int, Batch], first: _Answers, perturbation: Perturbation, node: int | None
+    ) -> tuple[_Answers, tuple[Tensor, ...]]:
+        """The second answers, to rows with noise on their embeddings, and what `node` gave for them."""
+        batches = list(twins.values())
+
+        def apart() -> Tensor:
+            again = _numbered(twins, self._pass(batches, None)[0])
+            return torch.stack([self._apart(key[1], first[key].detach(), again[key], twins[key[0]]) for key in again]).sum()
+
+        with Noise(self.pool.values(), perturbation.noise) as noise:
+            for _ in range(perturbation.ascents):
+                noise.climb(apart, perturbation.step)
+            found, given = self._pass(batches, node)
+        if not noise:
+            names = listed(sorted({name for twin in batches for name in twin.targets}))
+            rule = f"no module on the way of {names} makes vectors of pieces, so there is nothing to put noise on"
+            raise RecipeError(Problem(rule, remedy="give a module of your own the property `embeds` of `manyheads.nn.perturb`"))
+        return _numbered(twins, found), given
 
     def _learned(self, batches: Round) -> Asked:
         return tuple(tuple(t for t in batch.targets if t in self.tasks) for batch in batches)
+
+    def _pass(self, batches: Round, node: int | None) -> tuple[list[dict[str, Output]], tuple[Tensor, ...]]:
+        """The outputs of what the batches have targets for, and the tensors with a graph that `node` gave on the way."""
+        wanted = self._learned(batches)
+        values = self._values(batches, wanted)
+        given = tensors_in(values[node][0]) if node in values else []
+        return self._ends(batches, wanted, values), tuple(t for t in given if t.requires_grad)
 
     def _values(self, batches: Round, wanted: Asked) -> dict[int, _Value]:
         values: dict[int, _Value] = {}
@@ -131,16 +173,13 @@ class Model(nn.Module):
     def _ends(self, batches: Round, wanted: Asked, values: Mapping[int, _Value]) -> list[dict[str, Output]]:
         return [{task: self._end(task, i, batches, values) for task in tasks} for i, tasks in enumerate(wanted)]
 
-    def _sums(self, batches: Round, twins: Sequence[Batch | None], found: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
+    def _sums(self, batches: Round, first: _Answers, again: _Answers) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
-        others = iter(found[len(batches) :])
-        for batch, twin, outputs in zip(batches, twins, found[: len(batches)], strict=True):
-            again = {} if twin is None else next(others)
-            for name, output in outputs.items():
-                loss = self._loss(name, output.scores, batch)
-                if name in again:
-                    loss = self._agreed(name, loss, output.scores, again[name].scores, batch)
-                sums[name] = sums[name] + loss if name in sums else loss
+        for (i, name), scores in first.items():
+            loss = self._loss(name, scores, batches[i])
+            if (i, name) in again:
+                loss = self._agreed(name, loss, scores, again[i, name], batches[i])
+            sums[name] = sums[name] + loss if name in sums else loss
         return sums
 
     def _compile(self, asked: Asked) -> list[_Call]:
@@ -186,18 +225,23 @@ class Model(nn.Module):
             raise _failed(error, f"the loss of task {name!r}", f"tasks.{name}") from error
 
     def _agreed(self, name: str, loss: Tensor, first: Any, second: Any, batch: Batch) -> Tensor:
-        """The mean loss of two answers to the same rows, and what they cost for being apart."""
-        task, both = self.tasks[name], (loss + self._loss(name, second, batch)) / 2
-        if not isinstance(task.type, Comparable):
-            return both
+        """What two answers to the same rows lose, and what they cost for being apart.
+
+        The mean of both losses; of an answer to noise none, since it is to be like the first and no better.
+        """
+        task = self.tasks[name]
+        lost = (loss + self._loss(name, second, batch)) / 2 if task.perturbation is None else loss
+        return lost + task.consistency * self._apart(name, first, second, batch)
+
+    def _apart(self, name: str, first: Any, second: Any, batch: Batch) -> Tensor:
+        task = self.tasks[name]
         soft = batch.soft.get(name) if task.teaching is not None else None
         try:
-            apart = disagreement(task.type, first, second, batch.targets[name], soft, batch.weights.get(name))
+            return disagreement(cast(Comparable, task.type), first, second, batch.targets[name], soft, batch.weights.get(name))
         except _OURS:
             raise
         except Exception as error:
             raise _failed(error, f"the consistency of task {name!r}", f"tasks.{name}") from error
-        return both + task.consistency * apart
 
 
 def ports_of(module: nn.Module) -> Ports:
@@ -206,8 +250,8 @@ def ports_of(module: nn.Module) -> Ports:
     return ports if isinstance(ports, Ports) else Ports()
 
 
-def _doubled(batches: Round, twins: Sequence[Batch | None]) -> list[Batch]:
-    return [*batches, *(twin for twin in twins if twin is not None)]
+def _numbered(batches: Iterable[int], found: Sequence[Mapping[str, Output]]) -> _Answers:
+    return {(i, name): out.scores for i, outputs in zip(batches, found, strict=False) for name, out in outputs.items()}
 
 
 def _input(ref: Ref, wanted: tuple[int, ...], batches: Round, values: Mapping[int, _Value]) -> Any:

@@ -1,4 +1,4 @@
-"""Rows that are answered twice: the loss against two passes written out, and no dropout against the plain loss."""
+"""Rows that are answered twice: the loss against two passes written out, and no dropout or noise against the plain loss."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from manyheads.config.spec.mixture import MixtureSpec
 from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset
+from manyheads.errors import RecipeError
 from manyheads.model import Model
 from manyheads.task.base import Task, TaskType
 from manyheads.task.binary import Binary
@@ -22,7 +23,7 @@ from manyheads.task.classification import Classification
 from manyheads.task.multilabel import Multilabel
 from manyheads.task.regression import Regression
 from manyheads.task.tagging import Tagging
-from manyheads.task.teaching import disagreement
+from manyheads.task.teaching import Perturbation, disagreement
 from manyheads.train.engine import Engine
 from manyheads.train.loop import train
 from manyheads.train.optim import make_optimizer
@@ -41,12 +42,16 @@ NAMES = pytest.mark.parametrize("name", list(TYPES))
 
 
 class Trunk(nn.Module):
-    """Counts the rows of each of its passes; its noise is drawn row by row."""
+    """Counts the rows of each of its passes; what dropout draws is drawn row by row. Its first layer makes the vectors."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(dropout))
         self.passes: list[int] = []
+
+    @property
+    def embeds(self) -> nn.Module:
+        return self.layers[0]
 
     def forward(self, x: Tensor) -> Tensor:
         self.passes.append(len(x))
@@ -54,11 +59,13 @@ class Trunk(nn.Module):
         return found
 
 
-def model_of(kind: TaskType, consistency: float, dropout: float = 0.0, other: float = 0.0) -> Model:
+def model_of(
+    kind: TaskType, consistency: float, dropout: float = 0.0, other: float = 0.0, noise: Perturbation | None = None
+) -> Model:
     """Two tasks, of which the second is regression."""
     torch.manual_seed(5)
     modules = {"trunk": Trunk(dropout), "a": nn.Linear(8, kind.outputs), "b": nn.Linear(8, 1)}
-    tasks = [Task("a", ["trunk", "a"], kind, consistency=consistency)]
+    tasks = [Task("a", ["trunk", "a"], kind, consistency=consistency, perturbation=noise if consistency else None)]
     return Model(modules, [*tasks, Task("b", ["trunk", "b"], Regression(), consistency=other)])
 
 
@@ -130,6 +137,83 @@ def test_dropout_makes_two_answers_differ_and_consistency_costs_that(name: str) 
     assert losses[2] - losses[0] == pytest.approx(4 * (losses[1] - losses[0]), rel=1e-3)
 
 
+@pytest.mark.parametrize("ascents", [0, 1, 3])
+@NAMES
+def test_the_loss_with_noise_is_that_of_its_passes_written_out(name: str, ascents: int) -> None:
+    """The first layer is linear, so noise on its result is as good as a result of its own."""
+    kind, target = TYPES[name]
+    weights = torch.tensor([1.0, 2, 1, 0.5])
+    batch, model = (
+        rows_of(name, weights.tolist())[0].batch(range(4)),
+        model_of(kind, 0.7, noise=Perturbation(0.3, 0.1, ascents)),
+    )
+    torch.manual_seed(3)
+    found = model.losses([batch])["a"]
+    assert passes(model) == [4] * (2 + ascents)
+    torch.manual_seed(3)
+    below, above = model.pool["trunk"].layers[0](batch.fields["x"]), nn.Sequential(nn.Tanh(), model.pool["a"])
+    first, noise = above(below), torch.randn(below.shape) * 0.3
+    for _ in range(ascents):
+        noise.requires_grad_()
+        value = disagreement(kind, first.detach(), above(below + noise), target, None, weights)  # type: ignore[arg-type]  # as above
+        [slope] = torch.autograd.grad(value, noise)
+        size = slope.abs().amax(tuple(range(1, slope.dim())), keepdim=True)
+        noise = (noise + 0.1 * slope / size.where(size > 0, 1)).detach()
+    apart = disagreement(kind, first, above(below + noise), target, None, weights)  # type: ignore[arg-type]  # as above
+    wanted = model.tasks["a"].loss_sum(first, target, weights) + 0.7 * apart
+    assert_close(found, wanted)
+    slopes = [torch.autograd.grad(loss, list(model.pool["trunk"].parameters()), retain_graph=True) for loss in (found, wanted)]
+    assert_close(*slopes)
+
+
+@NAMES
+def test_an_ascent_costs_more_than_noise_alone(name: str) -> None:
+    losses = []
+    for ascents in (0, 1, 2):
+        model = model_of(TYPES[name][0], 1.0, noise=Perturbation(0.01, 0.5, ascents))
+        torch.manual_seed(3)
+        losses.append(model.losses([rows_of(name)[0].batch(range(4))])["a"].item())
+    assert losses == sorted(losses)
+    assert losses[2] > losses[1] + 1e-3
+
+
+def test_noise_is_on_the_rows_of_its_own_task_alone_and_dropouts_twin_beside() -> None:
+    """One task has noise, the other a second draw; a third look, in evaluation, has neither."""
+    one, two = rows_of("classification")
+    model = model_of(TYPES["classification"][0], 1.0, other=1.0, noise=Perturbation(ascents=2))
+    model.losses([one.batch(range(4)), two.batch(range(3))])
+    assert passes(model) == [4 + 3 + 3, 4, 4, 4]
+    model.losses([two.batch(range(3))])
+    assert passes(model) == [3 + 3]
+    model.eval().losses([one.batch(range(4))])
+    assert passes(model) == [4]
+
+
+def test_the_trunks_states_of_both_passes_are_told() -> None:
+    model = model_of(TYPES["classification"][0], 1.0, noise=Perturbation(ascents=1))
+    losses, given = model.losses_behind(0, [rows_of("classification")[0].batch(range(4))])
+    assert [len(states) for states in given] == [4, 4]
+    assert all(slope.abs().sum() > 0 for slope in torch.autograd.grad(losses["a"], given))
+
+
+def test_noise_needs_a_module_that_makes_vectors() -> None:
+    modules = {"trunk": nn.Linear(4, 3)}
+    model = Model(modules, [Task("a", ["trunk"], Classification("xyz"), consistency=1.0, perturbation=Perturbation())])
+    with pytest.raises(RecipeError, match=r"no module on the way of 'a' makes vectors of pieces.*\n.*`embeds`"):
+        model.losses([rows_of("classification")[0].batch(range(4))])
+
+
+@pytest.mark.parametrize("values", [{"noise": 0.0}, {"noise": NAN}, {"step": -1.0}, {"step": float("inf")}, {"ascents": -1}])
+def test_a_perturbation_has_a_size(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=rf"perturbation\.{next(iter(values))}"):
+        Perturbation(**values)
+
+
+def test_a_perturbation_without_consistency() -> None:
+    with pytest.raises(RecipeError, match=r"tasks\.a\.perturbation: a perturbation sets two answers apart.*\n.*consistency=1"):
+        Task("a", ["trunk"], Regression(), perturbation=Perturbation())
+
+
 def walk(model: Model, data: list[TensorDataset], balance: dict[str, Any], **values: Any) -> list[Progress]:
     usual = {"epochs": 2, "batch": {"rows": 2}, "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0}, "device": "cpu"}
     spec = TrainingSpec.model_validate({**usual, "schedule": {"name": "constant"}, **values})
@@ -154,11 +238,17 @@ BALANCES: dict[str, dict[str, Any]] = {
 }
 
 
+SILENT = Perturbation(noise=1e-30, step=1e-30)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("balance", list(BALANCES.values()), ids=list(BALANCES))
+@pytest.mark.parametrize("noise", [None, SILENT], ids=["dropout", "noise"])
 @NAMES
-def test_without_dropout_it_is_the_plain_loss(name: str, balance: dict[str, Any], accumulate: int) -> None:
-    plain, doubled = (model_of(TYPES[name][0], alpha, other=alpha) for alpha in (0.0, 2.0))
+def test_without_dropout_or_noise_it_is_the_plain_loss(
+    name: str, noise: Perturbation | None, balance: dict[str, Any], accumulate: int
+) -> None:
+    plain, doubled = (model_of(TYPES[name][0], alpha, other=alpha, noise=noise) for alpha in (0.0, 2.0))
     one, two = (walk(model, rows_of(name), balance, accumulate=accumulate) for model in (plain, doubled))
     assert [p.items for p in one] == [p.items for p in two]
     for first, second in zip(one, two, strict=True):
@@ -166,9 +256,10 @@ def test_without_dropout_it_is_the_plain_loss(name: str, balance: dict[str, Any]
     same(plain, doubled, within=1e-5)
 
 
+@pytest.mark.parametrize("noise", [None, Perturbation(0.1, 0.1)], ids=["dropout", "noise"])
 @pytest.mark.parametrize("balance", [BALANCES["sum"], BALANCES["rows"]], ids=["sum", "rows"])
-def test_a_run_repeats_itself_bit_for_bit(balance: dict[str, Any]) -> None:
-    runs = [model_of(TYPES["classification"][0], 1.0, dropout=0.5) for _ in range(2)]
+def test_a_run_repeats_itself_bit_for_bit(balance: dict[str, Any], noise: Perturbation | None) -> None:
+    runs = [model_of(TYPES["classification"][0], 1.0, dropout=0.5, noise=noise) for _ in range(2)]
     first, second = (walk(model, rows_of("classification"), balance) for model in runs)
     assert [p.losses for p in first] == [p.losses for p in second]
     same(*runs, within=0)

@@ -193,7 +193,8 @@ def test_a_step_costs_no_pass_of_the_teacher(taught: Path, monkeypatch: pytest.M
 
 # runs -------------------------------------------------------------------------------------------------------------------
 
-BOTH = [*TAUGHT, *(f"tasks.{task}.consistency=0.5" for task in TASKS), OFTEN]
+NOISE = "tasks.mood.perturbation={noise: 0.01, ascents: 2}"
+BOTH = [*TAUGHT, *(f"tasks.{task}.consistency=0.5" for task in TASKS), NOISE, OFTEN]
 
 
 def test_a_run_with_teachers_and_consistency_goes_on_in_the_same_bits(taught: Path, trained: Path) -> None:
@@ -231,6 +232,14 @@ def test_a_saved_student_is_scored_without_its_teacher(taught: Path) -> None:
     assert artefact.blueprint.tasks["mood"].teaching == mh.Teaching(0.5, 2.0, "kl")
     assert artefact.blueprint.tasks["likeness"].teaching == mh.Teaching(0.5, 1.0, "mse")
     assert rescore(artefact, load_recipe(folder / "resolved.yaml"))[0]
+
+
+def test_a_saved_model_knows_its_noise_and_trains_on(taught: Path) -> None:
+    folder = finish(taught, *BOTH, "training.steps=2").artefact
+    artefact = load_artefact(folder)
+    assert artefact.blueprint.tasks["mood"].perturbation == mh.Perturbation(noise=0.01, ascents=2)
+    assert artefact.blueprint.tasks["likeness"].perturbation is None
+    assert artefact.model.tasks["mood"].perturbation == artefact.blueprint.tasks["mood"].perturbation
 
 
 def test_the_resolved_recipe_names_the_teacher_from_its_own_folder(taught: Path) -> None:
@@ -327,6 +336,8 @@ REFUSED: list[tuple[Sequence[str], str]] = [
     (["tasks.mood.teacher.from=teacher", "tasks.mood.teacher.weight=0"], r"tasks\.mood\.teacher\.weight"),
     (["tasks.mood.teacher.from=teacher", "tasks.mood.teacher.temprature=2"], r"'temprature'.*'temperature'"),
     (["tasks.mood.consistency=-1"], r"tasks\.mood\.consistency"),
+    (["tasks.mood.perturbation={}"], r"`perturbation` sets two answers apart, and `consistency` says what that costs"),
+    (["tasks.mood.consistency=1", "tasks.mood.perturbation.noise=0"], r"perturbation\.noise"),
 ]
 
 

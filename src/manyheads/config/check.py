@@ -291,6 +291,9 @@ def _answers(name: str, task: TaskBase) -> Iterator[Finding]:
         elif given and isinstance(task, QuestionAnsweringTask):
             rule = f"`{key}` compares two answers to the same words, and each encoder reads a text through windows of its own"
             yield Finding((*path, key), rule, at="key", remedy="take it out")
+    if task.perturbation is not None and not task.consistency:
+        rule = "`perturbation` sets two answers apart, and `consistency` says what that costs"
+        yield Finding((*path, "perturbation"), rule, at="key", remedy="add it, for example `consistency: 1.0`")
     if task.teacher is None:
         return
     if isinstance(task, RegressionTask) and task.teacher.loss not in (None, "mse"):

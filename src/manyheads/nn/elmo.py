@@ -67,6 +67,11 @@ class Elmo(nn.Module):
         self.words = SpelledWords(dims)
         self.ahead, self.back = Direction(dims), Direction(dims)
 
+    @property
+    def embeds(self) -> nn.Module:
+        """Gives the vectors of words (`manyheads.nn.perturb`)."""
+        return self.words
+
     def forward(self, tokens: Tokens) -> States:
         if tokens.letters is None:
             raise ValueError("characters are wanted, but these tokens carry no spelling; the data set's tokenizer must spell")

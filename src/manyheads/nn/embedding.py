@@ -35,6 +35,11 @@ class Embedding(nn.Module):
             self.table.weight[0] = 0
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def embeds(self) -> nn.Module:
+        """Gives the vectors of words (`manyheads.nn.perturb`)."""
+        return self.table
+
     def forward(self, tokens: Tokens) -> States:
         ids = tokens.ids
         if self.training and self.word_dropout:
@@ -58,6 +63,11 @@ class Characters(nn.Module):
         self.max_length, self.rate = max_length, dropout
         self.table = nn.Embedding(BYTES, width, padding_idx=0)
         self.convolutions = convolutions(width, filters, kernels)
+
+    @property
+    def embeds(self) -> nn.Module:
+        """Gives the vectors of letters (`manyheads.nn.perturb`)."""
+        return self.table
 
     def forward(self, tokens: Tokens) -> States:
         if tokens.letters is None:

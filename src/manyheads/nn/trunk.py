@@ -72,6 +72,11 @@ class Trunk(nn.Module):
         below = tuple(state.view_as(state) for state in result.hidden_states[:-1]) if self.layers else ()
         return States(result.last_hidden_state, tokens.mask, tokens.words, below)
 
+    @property
+    def embeds(self) -> nn.Module:
+        """Gives the vectors of pieces, before positions are added (`manyheads.nn.perturb`)."""
+        return self.encoder.get_input_embeddings()
+
     def train(self, mode: bool = True) -> Trunk:
         return super().train(mode and not self.frozen)
 

@@ -16,7 +16,7 @@ from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Step
 from manyheads.nn.losses import is_missing, without
 from manyheads.registry import Registry
-from manyheads.task.teaching import Comparable, Teaching
+from manyheads.task.teaching import Comparable, Perturbation, Teaching
 from manyheads.text.tags import Span
 from manyheads.types import Passage, part_rows
 
@@ -136,6 +136,7 @@ class Task:
     patience     evaluations without a better metric after which the task leaves the mixture
     teaching     how it learns from a teacher's scores, in batches that have some
     consistency  what two answers to a row, with two draws of dropout, cost in training for being apart; 0: rows go once
+    perturbation noise on the embeddings, to which the second answer is then given, and no loss on labels for that one
     """
 
     name: str
@@ -148,6 +149,7 @@ class Task:
     patience: int | None = None
     teaching: Teaching | None = None
     consistency: float = 0.0
+    perturbation: Perturbation | None = None
 
     def __post_init__(self) -> None:
         place = f"tasks.{self.name}"
@@ -162,6 +164,9 @@ class Task:
         if not 0 <= self.consistency < math.inf:
             rule = "consistency is a finite number from 0 on"
             raise RecipeError(Problem(rule, f"{place}.consistency", str(self.consistency)))
+        if self.perturbation is not None and not self.consistency:
+            rule = "a perturbation sets two answers apart, and `consistency` says what that costs"
+            raise RecipeError(Problem(rule, f"{place}.perturbation", remedy="add it, for example consistency=1.0"))
         self._check_comparable(place)
         steps = tuple(Step(s) if isinstance(s, str) else s for s in self.path)
         object.__setattr__(self, "path", steps)

@@ -64,12 +64,34 @@ class Teaching:
         return (1 - self.weight) * labelled + self.weight * _sum(gaps, known, weights)
 
 
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """Noise on the embeddings that sets the second answer of a task with `consistency` apart from the first.
+
+    noise    standard deviation of the normal noise that is added to each number of the vectors of pieces
+    step     how far it then goes where the two answers part most; see `manyheads.nn.perturb.Noise.climb`
+    ascents  how often it goes there (SMART: Jiang et al., ACL 2020); 0: the noise alone (R3F: Aghajanyan et al., ICLR 2021)
+    """
+
+    noise: float = 1e-5
+    step: float = 1e-3
+    ascents: int = 1
+
+    def __post_init__(self) -> None:
+        for key in ("noise", "step"):
+            if not 0 < getattr(self, key) < math.inf:
+                rule = f"`{key}` is a finite number above 0"
+                raise RecipeError(Problem(rule, f"perturbation.{key}", str(getattr(self, key))))
+        if self.ascents < 0:
+            raise RecipeError(Problem("`ascents` is a number from 0 on", "perturbation.ascents", str(self.ascents)))
+
+
 def disagreement(
     kind: Comparable, first: Any, second: Any, target: Tensor, soft: Tensor | None, weights: Tensor | None
 ) -> Tensor:
     """Half the symmetric divergence of two answers, or the squared difference of numbers, over the items that count.
 
-    (R-Drop: Liang et al., 2021.) Items count that have a label in `target` or a teacher's answer in `soft`.
+    (R-Drop: Liang et al., 2021; SMART and R3F too.) Items count that have a label in `target` or a teacher's answer in `soft`.
     """
     known = ~is_missing(target if weights is None else without(target, weights == 0))
     if soft is not None:

@@ -52,6 +52,17 @@ class TeacherSpec(Strict):
         return [self.from_] if isinstance(self.from_, str) else self.from_
 
 
+class PerturbationSpec(Strict):
+    """Noise on the embeddings, which sets the second answer of a task with `consistency` apart from the first."""
+
+    noise: float = Field(default=1e-5, gt=0, le=1)
+    """Standard deviation of the normal noise that is added to each number of the vectors of pieces."""
+    step: float = Field(default=1e-3, gt=0, le=1)
+    """How far an ascent moves a row's noise at the number that counts most, at the others in proportion."""
+    ascents: int = Field(default=1, ge=0, le=100)
+    """Steps to where the two answers are further apart (SMART), each a pass forward and backward; 0: noise alone (R3F)."""
+
+
 class TaskBase(Strict):
     """What all tasks have."""
 
@@ -83,6 +94,8 @@ class TaskBase(Strict):
 
     The loss is the mean of both losses, and this times half the symmetric divergence of the two answers.
     """
+    perturbation: PerturbationSpec | None = None
+    """The second answer is to the row with noise on its embeddings, and the loss on labels that of the first alone."""
     use_defaults: bool = True
     """False: `defaults` does not apply to this task."""
 
