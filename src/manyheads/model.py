@@ -139,10 +139,11 @@ class Model(nn.Module):
     ) -> tuple[_Answers, tuple[Tensor, ...]]:
         """The second answers, to rows with noise on their embeddings, and what `node` gave for them."""
         batches = list(twins.values())
+        still = {key: scores.detach() if isinstance(scores, Tensor) else scores for key, scores in first.items()}
 
         def apart() -> Tensor:
             again = _numbered(twins, self._pass(batches, None)[0])
-            return torch.stack([self._apart(key[1], first[key].detach(), again[key], twins[key[0]]) for key in again]).sum()
+            return torch.stack([self._apart(name, still[i, name], again[i, name], twins[i]) for i, name in again]).sum()
 
         with Noise(self.pool.values(), perturbation.noise) as noise:
             for _ in range(perturbation.ascents):

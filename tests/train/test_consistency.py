@@ -17,6 +17,7 @@ from manyheads.data.stream import Position, Stream
 from manyheads.data.tensors import TensorDataset
 from manyheads.errors import RecipeError
 from manyheads.model import Model
+from manyheads.nn.crf import Lattice
 from manyheads.task.base import Task, TaskType
 from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
@@ -201,6 +202,22 @@ def test_noise_needs_a_module_that_makes_vectors() -> None:
     model = Model(modules, [Task("a", ["trunk"], Classification("xyz"), consistency=1.0, perturbation=Perturbation())])
     with pytest.raises(RecipeError, match=r"no module on the way of 'a' makes vectors of pieces.*\n.*`embeds`"):
         model.losses([rows_of("classification")[0].batch(range(4))])
+
+
+class Paths(nn.Module):
+    """Answers with whole paths of tags."""
+
+    def forward(self, x: Tensor) -> Lattice:
+        ends = x.new_zeros(len(x), 2)
+        return Lattice(x, torch.ones(x.shape[:2], dtype=torch.bool), x.new_zeros(len(x), 2, 2), ends, ends)
+
+
+@pytest.mark.parametrize("noise", [None, Perturbation()], ids=["dropout", "noise"])
+def test_paths_of_tags_are_not_compared(noise: Perturbation | None) -> None:
+    task = Task("a", ["trunk", "a", "paths"], TYPES["tagging"][0], consistency=1.0, perturbation=noise)
+    model = Model({"trunk": Trunk(), "a": nn.Linear(8, 2), "paths": Paths()}, [task])
+    with pytest.raises(RecipeError, match="an answer of Lattice is no scores an item"):
+        model.losses([rows_of("tagging")[0].batch(range(4))])
 
 
 @pytest.mark.parametrize("values", [{"noise": 0.0}, {"noise": NAN}, {"step": -1.0}, {"step": float("inf")}, {"ascents": -1}])
