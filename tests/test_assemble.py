@@ -256,6 +256,7 @@ def test_a_metric_that_does_not_fit(place: Path, tiny: Path) -> None:
         ({"type": "classification", "metrics": ["sentence_accuracy"]}, "needs sentences"),
         ({"type": "binary", "metrics": ["sentence_accuracy"]}, "needs sentences"),
         ({"type": "multilabel", "metrics": ["mcc"]}, "needs labels"),
+        ({"type": "classification", "metrics": ["group_accuracy"]}, r"needs groups.*\n.*`data\.group`"),
     ],
 )
 def test_a_metric_of_other_items_is_told_before_training(place: Path, tiny: Path, task: dict[str, Any], rule: str) -> None:

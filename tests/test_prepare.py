@@ -323,6 +323,44 @@ def test_held_out_rows_need_no_weights_and_training_rows_take_theirs_along(tmp_p
     assert len(list((tmp_path / "cache").iterdir())) == 2, "other weights encode nothing anew"
 
 
+# groups of rows -------------------------------------------------------------------------------------------------------
+
+
+def test_rows_know_their_groups_in_every_split(tmp_path: Path, tiny: Path) -> None:
+    last = {"text": "z", "label": "b", "q": "7"}
+    write(tmp_path / "r.jsonl", [{"text": "x", "label": "a", "q": 7}, {"text": "y", "q": None}, last])
+    write(tmp_path / "dev.jsonl", [{"text": "x", "label": "b", "q": "1-2"}, {"text": "y", "label": "a", "q": "1-3"}])
+    data = {"train": "r.jsonl", "dev": "dev.jsonl", "group": "q"}
+    found = encoded(prepare(one_source(data), tmp_path, 1), Tokenizer.load(tiny), 16, None)
+    assert found["train"].groups["t"].tolist() == ["7", "", "7"]
+    assert found["dev"].groups["t"].tolist() == ["1-2", "1-3"]
+    drawn = found["train"].sample(2, 1)
+    assert drawn.groups["t"].tolist() == [found["train"].groups["t"][drawn.place(i).line - 1] for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (None, "r.jsonl:2: task t: the row has a label and no group in column 'q'"),
+        ([1], "r.jsonl:2: task t: a group in column 'q': expected a text or a whole number, not a list"),
+    ],
+)
+def test_what_is_no_group(tmp_path: Path, tiny: Path, value: Any, rule: str) -> None:
+    write(tmp_path / "r.jsonl", [{"text": "x", "label": "a", "q": 7}, {"text": "y", "label": "b", "q": value}])
+    for column, said in (("q", rule), ("qq", "no such column .*; found 'qq'; did you mean 'q'")):
+        with pytest.raises(DataError, match=said):
+            encoded(prepare(one_source({"train": "r.jsonl", "group": column}), tmp_path, 1), Tokenizer.load(tiny), 16, None)
+
+
+def test_rows_without_a_group_are_left_out_where_bad_rows_are(tmp_path: Path) -> None:
+    rows = [{"text": "x", "label": "a", "q": 7}, {"text": "y", "label": "b"}, {"text": "z", "label": "b", "q": 8}]
+    for name in ("r.jsonl", "dev.jsonl"):
+        write(tmp_path / name, rows)
+    found = prepare(one_source({"train": "r.jsonl", "dev": "dev.jsonl", "group": "q", "bad_rows": "skip"}), tmp_path, 1)
+    assert {split: [row.place.line for row in part] for split, part in found.rows.items()} == {"train": [1, 3], "dev": [1, 3]}
+    assert [str(row.place) for row in found.bad] == ["r.jsonl:2", "dev.jsonl:2"]
+
+
 def test_labels_of_several_types_are_no_matter_of_single_rows(tmp_path: Path) -> None:
     write(tmp_path / "r.jsonl", [{"text": "x", "label": "a"}, {"text": "x", "label": 1}])
     with pytest.raises(DataError, match="write all labels of a column as one type"):

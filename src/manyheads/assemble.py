@@ -285,7 +285,7 @@ def _teaching(task: TaskBase) -> Teaching | None:
 
 def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
     """Unknown metrics and those that the task cannot have, found before training; a plug-in's items are seen later."""
-    sample: tuple[list[Any], ...] = ()
+    sample: tuple[Any, ...] = ()
     one, shares = list(made.labels[:1]), [0.0] * len(made.labels)
     match task:
         case ClassificationTask() | BinaryTask():
@@ -302,6 +302,8 @@ def _unfit_metrics(name: str, task: TaskBase, made: TaskType) -> list[Problem]:
             sample = ([Accepted(())], [""])
         case LanguageModellingTask() | MaskedLanguageModellingTask():
             sample = ([Counted(1)], [0.0])
+    if sample and task.data.group is not None:
+        sample = (*sample[:2], sample[2] if len(sample) > 2 else None, ["a group"])
     return unfit(name, task.metric or made.metric, task.metrics, made.labels, made.scheme, sample)
 
 

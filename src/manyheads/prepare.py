@@ -35,6 +35,7 @@ from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, HiddenTarge
 from manyheads.data.labels import CORRECT, Found, LabelMap, is_blank
 from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
+from manyheads.data.row_groups import RowGroups
 from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError, shown
@@ -161,9 +162,10 @@ def prepare(source: Source, base: Path, seed: int) -> Prepared:
     rows["train"], silent = _telling(source, rows["train"])
     unfitted = {name: _target(name, task, source) for name, task in source.tasks.items()}
     columns = {name: RowWeights(unfitted[name], task.data.weight) for name, task in source.tasks.items() if task.data.weight}
-    training, unfit = sifted(source, {"train": rows.pop("train")}, unfitted, columns.values())
+    groups = groups_of(source, unfitted)
+    training, unfit = sifted(source, {"train": rows.pop("train")}, unfitted, [*columns.values(), *groups.values()])
     targets = {name: target.fit(training["train"]) for name, target in unfitted.items()}
-    held_out, more = sifted(source, rows, targets)
+    held_out, more = sifted(source, rows, targets, groups.values())
     if source.spec.bad_rows == "error":
         found = [name for name, t in unfitted.items() if getattr(t, "labels", ()) is None]
         _require_seen([row for split in source.spec.split for row in held_out[split]], [targets[name] for name in found])
@@ -199,7 +201,7 @@ def sifted(
     source: Source,
     rows: Mapping[Split, list[Row]],
     targets: Mapping[str, KnownTarget],
-    weights: Collection[RowWeights] = (),
+    beside: Collection[RowWeights | RowGroups] = (),
 ) -> tuple[dict[Split, list[Row]], list[BadRow]]:
     """The rows of each split that can be encoded, and the others; under `bad_rows: error` all rows, for encoding tells why not.
 
@@ -210,7 +212,7 @@ def sifted(
     good: dict[Split, list[Row]] = {}
     bad: list[BadRow] = []
     for split, part in rows.items():
-        good[split], unfit = sift(part, source.inputs, targets, split == "train", weights)
+        good[split], unfit = sift(part, source.inputs, targets, split == "train", beside)
         if not good[split]:
             rule = f"data set {source.name}: no {split} row is left, {len(unfit)} break a rule; the first: {unfit[0].rule}"
             raise DataError(Problem(rule, str(unfit[0].place)))
@@ -296,8 +298,15 @@ def encoded(
         weights, together = prepared.weights if split == "train" else None, 0
         if stream is not None:
             table, together = chunked(table, _cut(stream, split, slot))
-        found[split] = TextDataset(prepared.source.name, split, table, weights, together)
+        groups = {name: column.read(rows) for name, column in groups_of(prepared.source, targets).items()}
+        found[split] = TextDataset(prepared.source.name, split, table, weights, together, groups)
     return found
+
+
+def groups_of(source: Source, targets: Mapping[str, KnownTarget]) -> dict[str, RowGroups]:
+    """The columns of groups, by the task that names one."""
+    tasks = {name: task for name, task in source.tasks.items() if name in targets}
+    return {name: RowGroups(targets[name], task.data.group) for name, task in tasks.items() if task.data.group}
 
 
 def _cut(stream: StreamSpec, split: Split, slot: int) -> Cut:

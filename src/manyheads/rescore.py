@@ -19,7 +19,7 @@ from manyheads.data.readers.glue import told
 from manyheads.data.targets import KnownTarget, target_from_json
 from manyheads.errors import ArtefactError, DataError, Problem, RecipeError, listed, nearest, shown
 from manyheads.folder import read_json
-from manyheads.prepare import Prepared, Source, encoded, origin, read_splits, sifted, sources
+from manyheads.prepare import Prepared, Source, encoded, groups_of, origin, read_splits, sifted, sources
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import evaluate
 from manyheads.train.remarks import remarks
@@ -127,7 +127,7 @@ def _records(
     """Scores, and sentences about rows that were left out or did not fit."""
     targets = _targets(artefact, tasks)
     trunk = artefact.blueprint.reader(tasks[0])
-    good, bad = sifted(source, rows, targets)
+    good, bad = sifted(source, rows, targets, groups_of(source, targets).values())
     prepared = Prepared(source, good, targets, {})
     tokenizer = artefact.tokenizers[trunk]
     tokenizer = tokenizer.bounded() if source.bounded else tokenizer

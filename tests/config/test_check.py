@@ -102,7 +102,7 @@ def test_it_holds() -> None:
         (
             {"tasks__mood__data": {"from": "shared", "text": "x"}},
             "tasks.mood.data.text",
-            "beside `from` only `label`, `weight` and `missing` may stand; found 'text'\n    set it in `data.shared`",
+            "beside `from` only `label`, `weight`, `group` and `missing` may stand; found 'text'\n    set it in `data.shared`",
         ),
         ({"tasks__mood__data": {"from": "shared", "format": "auto"}}, "tasks.mood.data.format", "beside `from`"),
         (

@@ -44,6 +44,7 @@ rows = some(
     },
     train=texts.filter(bool) | st.lists(texts, min_size=1, max_size=2),
 )
+lent = some({"label": texts, "weight": texts, "group": texts, "missing": st.lists(texts)}, **{"from": st.just("shared_rows")})
 modules = st.one_of(
     some(
         {"max_length": st.integers(8, 99), "dropout": st.none() | shares},
@@ -58,7 +59,7 @@ modules = st.one_of(
 of_all = {"weight": shares | st.integers(1, 3), "metric": texts, "metrics": st.lists(texts), "patience": st.integers(1, 5)}
 labels = st.lists(texts, min_size=1, max_size=4, unique=True)
 tasks = st.one_of(
-    some(of_all | {"labels": labels, "label_smoothing": shares}, type=st.just("classification"), data=rows),
+    some(of_all | {"labels": labels, "label_smoothing": shares}, type=st.just("classification"), data=rows | lent),
     some(of_all | {"class_weights": st.dictionaries(keys, shares, max_size=3)}, type=st.just("classification"), data=rows),
     some(of_all | {"separator": texts, "threshold": shares}, type=st.just("multilabel"), data=rows),
     some(of_all | {"low": st.floats(-9, 0), "high": st.floats(1, 9)}, type=st.just("regression"), data=rows),
@@ -87,6 +88,7 @@ recipes = some(
         | st.fixed_dictionaries({"sampling": st.just("temperature"), "temperature": shares}),
         "training": training,
     },
+    data=st.just({"shared_rows": {"train": "rows.csv"}}),
     tasks=st.dictionaries(names, tasks, min_size=1, max_size=2),
 ).filter(lambda data: any(task.get("weight", 1) for task in data["tasks"].values()))  # where no task counts, that is an error
 

@@ -26,7 +26,7 @@ def test_numbers_and_texts_that_spell_them(make_rows: MakeRows) -> None:
 
 def test_a_row_without_a_label_needs_no_weight(make_rows: MakeRows) -> None:
     rows = make_rows(label=["a", None, "", ...], w=["3", None, "no number", ...])
-    assert [MOOD.weight(row) for row in rows] == [3, None, None, None]
+    assert [MOOD.check(row) for row in rows] == [3, None, None, None]
     assert MOOD.read(rows).tolist() == [3, 1, 1, 1]
 
 

@@ -12,7 +12,7 @@ from manyheads.metrics import METRICS, Metric, Score, Undefined, better, metric
 BUILT_IN = {
     *("accuracy", "precision", "recall", "f1", "f1_micro", "f1_macro", "fbeta", "mcc", "coverage", "roc_auc"),
     *("mse", "rmse", "mae", "pearson", "spearman", "span_f1", "span_precision", "span_recall"),
-    "sentence_accuracy",
+    *("sentence_accuracy", "group_accuracy"),
 }
 
 

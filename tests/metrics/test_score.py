@@ -70,6 +70,40 @@ def test_batches_of_sentences(items, cuts, random):
     check_batching(lambda: Score(SPANS, TAGS, "BIO"), items, cuts, random)
 
 
+GROUPED = ("accuracy", "group_accuracy")
+member = st.tuples(st.sampled_from((*LABELS, None)), st.sampled_from(LABELS), st.none(), st.sampled_from("xyz"))
+
+
+def grouped(items):
+    score = Score(GROUPED, LABELS)
+    if items:
+        gold, predicted, _, names = zip(*items, strict=True)
+        score.add(gold, predicted, None, names)
+    return score
+
+
+@given(st.lists(member, max_size=20), st.integers(0, 20))
+def test_a_group_is_right_when_all_its_labelled_rows_are_however_they_come(items, cut):
+    score = grouped(items[cut:])
+    score.merge(pickle.loads(pickle.dumps(grouped(items[:cut]))))  # noqa: S301  # our own bytes
+    known = [(gold == said, name) for gold, said, _, name in items if gold is not None]
+    wanted = [all(right for right, other in known if other == name) for name in {name for _, name in known}]
+    found = score.compute()["group_accuracy"]
+    assert found == sum(wanted) / len(wanted) if wanted else math.isnan(found)
+
+
+def test_each_item_has_a_group_or_none_has():
+    score = Score(GROUPED, LABELS)
+    for names in (["x"], []):
+        with pytest.raises(ValueError, match="each item has a group"):
+            score.add(["a", "b"], ["a", "b"], None, names or ["x", "y", "z"])
+    score.add(["a"], ["a"], None, ["x"])
+    with pytest.raises(ValueError, match="each item has a group"):
+        score.add(["a"], ["a"])
+    with pytest.raises(RecipeError, match=r"needs groups.*\n.*under `data\.group`"):
+        fill(lambda: Score(GROUPED, LABELS), [("a", "a")]).compute()
+
+
 def test_no_items_are_undefined_with_a_reason():
     score = Score(["accuracy", "roc_auc"], LABELS)
     assert all(math.isnan(value) for value in score.compute().values())

@@ -16,7 +16,7 @@ from manyheads.config.check_words import check_words
 from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.data import DataSpec
+from manyheads.config.spec.data import BESIDE_FROM, DataSpec
 from manyheads.config.spec.modules import AdapterModule, LayerModule, PretrainedModule, ScalarMixModule
 from manyheads.config.spec.tasks import (
     PER_LABEL,
@@ -38,7 +38,6 @@ from manyheads.errors import listed, nearest
 _BATCH = "batch"
 _FIELDS = ("text",)  # the fields of a batch of text
 _LAYERED = PretrainedModule | AdapterModule | ElmoModule  # modules whose layers can be read one by one
-_FROM_KEYS = frozenset({"from_", "label", "weight", "missing"})
 
 
 def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:
@@ -199,9 +198,9 @@ def _task_data(name: str, task: TaskBase, root: Node, formats: Collection[str]) 
         return
     if task.data.from_ not in known:
         yield absent((*path, "from"), "no data set has this name", task.data.from_, known)
-    for key in sorted(task.data.model_fields_set - _FROM_KEYS):
+    for key in sorted(task.data.model_fields_set.difference(BESIDE_FROM, {"from_"})):
         remedy = f"set it in `{dotted(('data', task.data.from_))}`" if key in DataSpec.model_fields else ""
-        rule = "beside `from` only `label`, `weight` and `missing` may stand"
+        rule = "beside `from` only `label`, `weight`, `group` and `missing` may stand"
         yield Finding((*path, key), rule, key, remedy=remedy, at="key")
 
 

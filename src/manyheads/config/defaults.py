@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from manyheads.config.fields import all_task_keys, builtin, homes, task_keys
 from manyheads.config.node import Finding, Node, overlay
+from manyheads.config.spec.data import BESIDE_FROM
 from manyheads.errors import listed, nearest
 
-_FROM_KEYS = frozenset({"label", "weight", "missing"})  # what may stand beside `from`
 _NEVER = frozenset({"type", "use_defaults"})  # decide which defaults apply, so they cannot be defaults
 
 
@@ -49,7 +49,7 @@ def _merged(defaults: dict[str, Node], task: Node, used: set[str]) -> Node:
     used.update(low)
     data = low.get("data")
     if data is not None and isinstance(data.value, dict) and task.find(("data", "from")) is not None:
-        low["data"] = replace(data, value={k: v for k, v in data.value.items() if k in _FROM_KEYS})
+        low["data"] = replace(data, value={k: v for k, v in data.value.items() if k in BESIDE_FROM})
     return overlay(replace(task, value=low), task)
 
 

@@ -14,7 +14,7 @@ from manyheads.config.recipe import Recipe
 from manyheads.config.reference import reference
 from manyheads.config.schema import json_schema, schema_text
 from manyheads.config.spec.base import Strict
-from manyheads.config.spec.data import TaskData
+from manyheads.config.spec.data import BESIDE_FROM, TaskData
 
 __all__ = ["dump", "json_schema", "main", "reference", "schema_text"]
 
@@ -35,7 +35,7 @@ def dump(recipe: Recipe, schema: str = "recipe.schema.json") -> str:
 def plain(value: Any) -> Any:
     """Recipe objects as the mappings that a file holds. Keys that are absent by default and not set are left out."""
     if isinstance(value, TaskData) and value.from_ is not None:  # nothing else may stand beside `from`
-        return {"from": value.from_} | {k: v for k in ("label", "missing") if (v := getattr(value, k))}
+        return {"from": value.from_} | {key: v for key in BESIDE_FROM if (v := getattr(value, key)) not in (None, [])}
     if isinstance(value, Strict):
         fields = type(value).model_fields
         found = {field.alias or name: (getattr(value, name), field.default) for name, field in fields.items()}

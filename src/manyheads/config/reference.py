@@ -87,7 +87,7 @@ element of a list goes by its index, a step of a path also by its name (`tasks.e
 Null takes a module, a data set or a task away: `tasks.entities=null` trains the others.
 Then `defaults` are merged into each task: the task's own keys win, mappings join key by key, `use_defaults: false` opts out.
 A default that a task's type does not take is skipped for that task; one that no type takes is an error. For a task whose
-data come `from` a named data set, only `label`, `weight` and `missing` of `defaults.data` apply.
+data come `from` a named data set, only `label`, `weight`, `group` and `missing` of `defaults.data` apply.
 
 **Limits.** 256 kB, 10,000 values (aliases expanded), 100 aliases, 64 levels; tags, merge keys (`<<`) and numbers that are not
 finite are refused. A recipe never names code to import: components of your own are registered by a plug-in.

@@ -61,7 +61,7 @@ class TextDataset:
     """Encoded texts (`manyheads.data.cache`), with one target column a task; the field of its batches is `text`.
 
     `weights` has (N,) for each task whose rows do not all count the same. Rows of a text in chunks go through a model in their
-    order, `in_order` of them at a time; 0: rows have no order.
+    order, `in_order` of them at a time; 0: rows have no order. `groups` has (N,) names for each task that is scored by group.
     """
 
     def __init__(
@@ -71,9 +71,11 @@ class TextDataset:
         table: pa.Table,
         weights: Mapping[str, np.ndarray] | None = None,
         in_order: int = 0,
+        groups: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.name, self.split, self.table, self.in_order = name, split, table, in_order
         self.weights = {task: column for task, column in (weights or {}).items() if (column != 1).any()}
+        self.groups = groups or {}
         self._collate = Collator(name, table)
         self._items: dict[str, np.ndarray] = {}
         self.tasks = tuple(self._collate.targets)
@@ -108,7 +110,8 @@ class TextDataset:
         if rows >= len(self):
             return TextDataset(self.name, self.split, table) if self.in_order else self
         drawn = generator(seed, "sample", self.name, self.split).choice(len(self), rows, replace=False)
-        return TextDataset(self.name, self.split, table.take(np.sort(drawn)))
+        kept = np.sort(drawn)
+        return TextDataset(self.name, self.split, table.take(kept), groups={t: g[kept] for t, g in self.groups.items()})
 
     def place(self, row: int) -> Place:
         """Where a row came from."""

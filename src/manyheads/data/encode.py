@@ -12,6 +12,7 @@ from manyheads.data.inner_targets import HiddenTarget
 from manyheads.data.label_column import require_column
 from manyheads.data.labels import Found, kind_of
 from manyheads.data.read import BadRow
+from manyheads.data.row_groups import RowGroups
 from manyheads.data.row_weights import RowWeights
 from manyheads.data.targets import KnownTarget, TaskTarget
 from manyheads.errors import DataError, Problem, RecipeError, shown
@@ -123,14 +124,14 @@ def sift(
     inputs: InputSpec,
     targets: Mapping[str, KnownTarget],
     labelled: bool = True,
-    weights: Collection[RowWeights] = (),
+    beside: Collection[RowWeights | RowGroups] = (),
 ) -> tuple[list[Row], list[BadRow]]:
-    """The rows whose input, labels and weights hold, and the others, each with the first rule that it breaks.
+    """The rows whose input, labels, weights and groups hold, and the others, each with the first rule that it breaks.
 
     Of targets that were not fitted only what a label must be is checked. DataError for a column that no row has, as `encode`.
     """
     _require_columns(rows, inputs, targets if labelled else {})
-    for column in weights:
+    for column in beside:
         column.require(rows)
     good: list[Row] = []
     bad: list[BadRow] = []
@@ -141,8 +142,8 @@ def sift(
                 _input(row, name, inputs)
             for target in rules:
                 target.check(row)
-            for weight in weights:
-                weight.weight(row)
+            for column in beside:
+                column.check(row)
         except DataError as error:
             bad.append(_bad(row, error.problems[0]))
         else:

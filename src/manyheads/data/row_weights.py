@@ -28,7 +28,7 @@ class RowWeights:
         """DataError with the nearest column, if no row has this one."""
         require_column(rows, self.column, f"the weights of task {self.target.task}")
 
-    def weight(self, row: Row) -> float | None:
+    def check(self, row: Row) -> float | None:
         """A row's weight, None where it has no label. DataError for what is no finite number from 0 on."""
         if self.target.lacks(row):
             return None
@@ -50,7 +50,7 @@ class RowWeights:
         """(N,) float32, 1 for a row without a label. DataError with all that is wrong, and where no weight is above 0."""
         self.require(rows)
         problems = Found()
-        found = [problems.collect(self.weight, row) for row in rows]
+        found = [problems.collect(self.check, row) for row in rows]
         problems.check()
         if not any(found):
             rule = f"task {self.target.task}: all weights in column {shown(self.column)} are 0, so nothing would be learned"

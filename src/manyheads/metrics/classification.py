@@ -29,6 +29,12 @@ def sentence_accuracy(gold: Sequence[Sequence[Any]], predicted: Sequence[Sequenc
     return sum(g == p for g, p in zip(gold, predicted, strict=True)) / len(gold)
 
 
+@metric("group_accuracy", needs="groups")
+def group_accuracy(gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], labels: Sequence[Any]) -> float:
+    """Share of groups of which every row is right, such as the answers to one question of MultiRC (Khashabi et al., 2018)."""
+    return sum(g == p for g, p in zip(gold, predicted, strict=True)) / len(gold)
+
+
 @metric("precision", needs="label_sets")
 def precision(gold: Sequence[Any], predicted: Sequence[Any], labels: Sequence[Any]) -> float:
     """Share of the predictions of a label that are right; 0 where there are none."""

@@ -49,6 +49,14 @@ def sentences(gold: Items, predicted: Items) -> tuple[Items, Items]:
     return [[g for g, _ in found] for found in kept], [[p for _, p in found] for found in kept]
 
 
+def grouped(items: Items, groups: Sequence[str]) -> list[Items]:
+    """The items of each group, in the order in which groups are first met."""
+    found: dict[str, Items] = {}
+    for item, group in zip(items, groups, strict=True):
+        found.setdefault(group, []).append(item)
+    return list(found.values())
+
+
 def ordered(gold: Items, predicted: Items) -> tuple[np.ndarray, np.ndarray]:
     """Numbers sorted by (gold, predicted): sums of floats then do not depend on how items came in."""
     g, p = np.asarray(gold, dtype=np.float64), np.asarray(predicted, dtype=np.float64)

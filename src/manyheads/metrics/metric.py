@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from manyheads.registry import Registry
 
 Need: TypeAlias = Literal[
-    "labels", "label_sets", "probabilities", "numbers", "sentences", "tags", "answers", "rankings", "likelihoods"
+    "labels", "label_sets", "probabilities", "numbers", "sentences", "groups", "tags", "answers", "rankings", "likelihoods"
 ]
 Function: TypeAlias = Callable[[Any, Any, Any], "float | Mapping[str, float]"]
 
@@ -30,6 +30,7 @@ class Metric:
         probabilities  gold as for label_sets; predicted is an array (items, C) float64, a column a label
         numbers        arrays (items,) float64, in no particular order
         sentences      lists of lists of tags, one a word; words without a tag are left out, and sentences without any
+        groups         lists of lists of whatever the items are, one list for the rows of a group
         tags           lists of sets of (type, first word, word after the last), a set a sentence
         rankings       gold is a list of `ranking.Relevances`, predicted a list of tuples of scores, one a candidate
         answers        gold is a list of `reading.Accepted`, predicted a list of texts

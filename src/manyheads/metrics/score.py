@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from manyheads.errors import Problem, RecipeError, listed
-from manyheads.metrics.items import Items, check_labels, check_lengths, ordered, parts, plain, sentences, words
+from manyheads.metrics.items import Items, check_labels, check_lengths, grouped, ordered, parts, plain, sentences, words
 from manyheads.metrics.likelihood import Counted
 from manyheads.metrics.metric import METRICS, Metric, Need, Undefined
 from manyheads.metrics.ranking import Relevances
@@ -43,6 +43,7 @@ class Score:
         self.gold: Items = []
         self.predicted: Items = []
         self.probabilities: list[list[float]] = []
+        self.groups: list[str] = []
         self.undefined: dict[str, str] = {}
         """Metric to the reason why the last `compute` gave NaN for it."""
         _check_fit([METRICS[name] for name in self.metrics], self._possible())
@@ -50,11 +51,14 @@ class Score:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def add(self, gold: Iterable[Any], predicted: Iterable[Any], probabilities: Any = None) -> None:
+    def add(
+        self, gold: Iterable[Any], predicted: Iterable[Any], probabilities: Any = None, groups: Sequence[str] | None = None
+    ) -> None:
         """A batch: an item a row, None where there is no label.
 
         An item is a label, a tuple or set of labels, a number, a list of tags, one a word, a text where gold says what is
-        `Accepted`, or a tuple of scores where gold says the `Relevances`. `probabilities` is (B, C).
+        `Accepted`, or a tuple of scores where gold says the `Relevances`. `probabilities` is (B, C), and
+        `groups` names the group of each item.
         Raises DataError for a label that is not in the schema, and ValueError for unequal lengths.
         """
         gold, predicted = plain(gold), plain(predicted)
@@ -62,17 +66,20 @@ class Score:
         check_lengths(gold, predicted, rows)
         if gold and self.gold and bool(rows) != bool(self.probabilities):
             raise ValueError("probabilities come with every batch or with none")
+        if len(gold) != len(groups or gold) or (gold and self.gold and bool(groups) != bool(self.groups)):
+            raise ValueError("each item has a group, or none has one")
         if self.labels:
             check_labels((*gold, *predicted), self.labels)
         self.gold += gold
         self.predicted += predicted
         self.probabilities += rows or []
+        self.groups += groups or []
 
     def merge(self, other: Score) -> None:
         """Add the items of `other`, a score of the same metrics and labels."""
         if (self.metrics, self.labels, self.scheme) != (other.metrics, other.labels, other.scheme):
             raise ValueError("only scores of the same metrics, labels and scheme merge")
-        self.add(other.gold, other.predicted, other.probabilities or None)
+        self.add(other.gold, other.predicted, other.probabilities or None, other.groups or None)
 
     def check(self) -> None:
         """RecipeError when the items are of a kind that a metric cannot score."""
@@ -120,6 +127,9 @@ class Score:
             return (*extract(gold, predicted, self.scheme), self.labels)
         if metric.needs == "sentences":
             return (*sentences(gold, predicted), self.labels)
+        if metric.needs == "groups":
+            names = [self.groups[i] for i in known]
+            return grouped(gold, names), grouped(predicted, names), self.labels
         if metric.needs == "numbers":
             return (*ordered(gold, predicted), self.labels)
         if metric.needs in ("answers", "rankings", "likelihoods"):
@@ -142,11 +152,12 @@ class Score:
 
     def _possible(self) -> set[Need]:
         """What the items may be, before any is seen."""
+        labelled: set[Need] = {"labels", "label_sets", "sentences", "groups"}
         if self.scheme != "none":
-            return {"labels", "label_sets", "sentences", "tags"}
+            return labelled | {"tags"}
         if self.labels:
-            return {"labels", "label_sets", "probabilities", "sentences"}
-        return {"labels", "label_sets", "probabilities", "sentences", "numbers", "answers", "rankings", "likelihoods"}
+            return labelled | {"probabilities"}
+        return labelled | {"probabilities", "numbers", "answers", "rankings", "likelihoods"}
 
     def _kinds(self) -> set[Need]:
         """What the items are. Whole numbers without a schema or probabilities may be ids of labels as well as numbers."""
@@ -163,6 +174,8 @@ class Score:
             kinds = {"label_sets"}
         else:
             kinds = {"labels", "label_sets"}
+        if self.groups and "label_sets" in kinds:
+            kinds |= {"groups"}
         if isinstance(first, list):
             return kinds | {"sentences", "tags"}
         if self.probabilities:
@@ -177,7 +190,10 @@ def _check_fit(metrics: Iterable[Metric], kinds: set[Need]) -> None:
     if strange:
         rule = "the metric needs {}, which this task does not give"
         fitting = "metrics that fit: " + listed(name for name in METRICS if METRICS[name].needs in kinds)
-        raise RecipeError(*(Problem(rule.format(m.needs.replace("_", " ")), value=m.name, remedy=fitting) for m in strange))
+        column = "name the column that rows of a group share, under `data.group`"
+        remedies = [column if m.needs == "groups" and "label_sets" in kinds else fitting for m in strange]
+        told = zip(strange, remedies, strict=True)
+        raise RecipeError(*(Problem(rule.format(m.needs.replace("_", " ")), value=m.name, remedy=r) for m, r in told))
 
 
 def unfit(

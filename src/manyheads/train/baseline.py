@@ -20,6 +20,7 @@ from manyheads.task.language_modelling import LanguageModelling
 from manyheads.task.masked_language_modelling import MaskedLanguageModelling
 from manyheads.task.matching import Matching
 from manyheads.task.ranking import Ranking
+from manyheads.train.evaluate import groups_of
 from manyheads.types import Record
 
 SUFFIX = "@majority"  # a baseline's metric is called accuracy@majority
@@ -43,9 +44,10 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
         if not dataset.items(task.name).any():
             continue  # nothing judges an answer
         score = Score(task.scores(), task.type.labels, task.type.scheme)
-        for target in _targets(dataset, task.name):
+        for rows, target in _targets(dataset, task.name):
             judged = task.type.judge(target.new_zeros(target.shape) if ranked else _spread(task, constant, target), target)
-            score.add(judged.gold, judged.predicted, judged.probabilities)
+            groups = groups_of(task, dataset, task.name, rows, target)
+            score.add(judged.gold, judged.predicted, judged.probabilities, groups)
         values = score.compute()
         records += [
             Record(step, task.name, dataset.name, dataset.split, metric + SUFFIX, value) for metric, value in values.items()
@@ -53,16 +55,18 @@ def majority(task: Task, train: Dataset, datasets: Iterable[Dataset], step: int 
     return records
 
 
-def _targets(dataset: Dataset, task: str) -> Iterator[Tensor]:
+def _targets(dataset: Dataset, task: str) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Rows, some hundreds at a time, and what is to be said of them."""
     for start in range(0, len(dataset), _ROWS):
-        yield dataset.gold(task, np.arange(start, min(start + _ROWS, len(dataset))))
+        rows = np.arange(start, min(start + _ROWS, len(dataset)))
+        yield rows, dataset.gold(task, rows)
 
 
 def _constant(train: Dataset, task: Task) -> Tensor:
     """(C,) scores, or (1,) for a number."""
     total, count = torch.zeros(max(task.type.outputs, 1)), torch.zeros(1)
     several = False  # a row of labels may be one label long, so the shape tells it from a number, not the size
-    for target in _targets(train, task.name):
+    for _, target in _targets(train, task.name):
         known = target[~is_missing(target)]
         if not known.is_floating_point():
             counted = torch.bincount(known, minlength=len(total)).float()

@@ -13,10 +13,10 @@ from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.batching import in_turn
 from manyheads.data.dataset import Dataset, TextDataset
 from manyheads.errors import DataError, Problem, RecipeError, listed, nearest
-from manyheads.metrics import Score, unfit
+from manyheads.metrics import METRICS, Score, unfit
 from manyheads.model import Model
 from manyheads.nn.crf import Lattice
-from manyheads.nn.losses import items
+from manyheads.nn.losses import is_missing, items
 from manyheads.task.base import Task
 from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
@@ -74,8 +74,9 @@ def rehearse(model: Model, datasets: Iterable[Dataset], engine: Engine) -> None:
                 if found := _strange_ids(task, dataset, scores):
                     strange += found
                     continue
-                judged = task.type.judge(scores, _on(dataset.gold(label, row), engine))
-                sample = (judged.gold, judged.predicted, judged.probabilities)
+                gold = _on(dataset.gold(label, row), engine)
+                judged = task.type.judge(scores, gold)
+                sample = (judged.gold, judged.predicted, judged.probabilities, groups_of(task, dataset, label, row, gold))
                 unscored += unfit(label, task.metric, task.metrics, task.type.labels, task.type.scheme, sample)
     finally:
         model.train(was_training)
@@ -136,8 +137,10 @@ def _evaluate(model: Model, dataset: Dataset, heads: Mapping[str, str], engine: 
             found = outputs[task].scores
             if count := int(np.count_nonzero(dataset.items(label)[mine])) if batch.parts else items(batch.targets[label]):
                 losses[i] += torch.tensor([float(sums[label]), count])
-            judged = model.tasks[task].type.judge(found, _on(dataset.gold(label, mine), engine))
-            scores[label].add(judged.gold, judged.predicted, judged.probabilities)
+            gold = _on(dataset.gold(label, mine), engine)
+            judged = model.tasks[task].type.judge(found, gold)
+            groups = groups_of(model.tasks[task], dataset, label, mine, gold)
+            scores[label].add(judged.gold, judged.predicted, judged.probabilities, groups)
     return _records(scores, engine.sum(losses.to(engine.device)).tolist(), dataset, engine, step)
 
 
@@ -175,6 +178,16 @@ def _records(
 
 def _on(gold: Any, engine: Engine) -> Any:
     return gold.to(engine.device) if isinstance(gold, Tensor) else gold
+
+
+def groups_of(task: Task, dataset: Dataset, label: str, rows: np.ndarray, gold: Any) -> list[str] | None:
+    """The groups of those of the rows that have a label, where one of the task's scores is of groups."""
+    found = dataset.groups.get(label) if isinstance(dataset, TextDataset) else None
+    if found is None or all(METRICS[name].needs != "groups" for name in task.scores()):
+        return None
+    known = ~is_missing(gold)
+    kept: list[str] = found[rows][known.reshape(len(rows), -1).any(1).cpu().numpy()].tolist()
+    return kept
 
 
 def _score(model: Model, name: str) -> Score:

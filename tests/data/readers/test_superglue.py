@@ -114,6 +114,7 @@ def test_multirc_has_a_row_an_answer(rows):
         ("What?", "A song", 1, "7-3", 12),
     ]
     assert {r["passage"] for r in found} == {"Sent 1: Anna sang."}
+    assert [r["asked"] for r in found] == ["Who? Anna", "Who? Omar", "What? A song"]
 
 
 def test_record_has_a_row_a_query(rows):

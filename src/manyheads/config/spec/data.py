@@ -78,7 +78,7 @@ class TaskData(DataSpec):
     """A data set of the task's own, with the task's label column; or, by `from`, a named data set of the recipe."""
 
     from_: str | None = Field(default=None, alias="from")
-    """Name of a data set under `data:`, shared with other tasks; beside it only `label`, `weight` and `missing` may stand."""
+    """Name of a data set under `data:`, shared with other tasks; beside it only `missing` and the keys below may stand."""
     label: str | None = None
     """Column of the label (a class, a number, a list of classes or of relevances, or one tag a word); default: `label`.
 
@@ -89,3 +89,9 @@ class TaskData(DataSpec):
 
     Only training rows need it, and of these only those with a label. Scores do not look at it.
     """
+    group: str | None = None
+    """Column that rows of one question, or of one document, share, for the score `group_accuracy`."""
+
+
+BESIDE_FROM = ("label", "weight", "group", "missing")
+"""Keys that a task with `from` may have, since they say nothing of how rows are read."""

@@ -6,7 +6,7 @@
     WiC      a line       as the file has them: sentence1, sentence2, word, start1, …
     COPA     a line       premise, question (cause or effect), asked (the same as a sentence), choices
     WSC      a line       text, span1, span2, marked (the text with both spans marked)
-    MultiRC  an answer    passage, question, answer, group (all answers to one question share it)
+    MultiRC  an answer    passage, question, answer, asked (question and answer), group (that all answers to a question share)
     ReCoRD   a query      passage, query, choices (the entities)
 
 All have the `idx` of the file, and `label`, None where the file has none; of ReCoRD 1 for each right choice, 0 for others.
@@ -108,11 +108,13 @@ def _span(text: str, span: str, index: int) -> tuple[int, int]:
 
 def _multirc(record: Record) -> Iterator[Values]:
     passage, number = want(record, "passage", dict), want(record, "idx", int)
-    text = want(passage, "text", str)
+    read = want(passage, "text", str)
     for question in want_objects(passage, "questions"):
-        asked, group = want(question, "question", str), f"{number}-{want(question, 'idx', int)}"
+        text, group = want(question, "question", str), f"{number}-{want(question, 'idx', int)}"
         for answer in want_objects(question, "answers"):
-            yield {"passage": text, "question": asked, "answer": want(answer, "text", str), "group": group, **_label(answer)}
+            told = want(answer, "text", str)
+            both = {"question": text, "answer": told, "asked": f"{text} {told}"}
+            yield {"passage": read, **both, "group": group, **_label(answer)}
 
 
 def _record(record: Record) -> Iterator[Values]:
