@@ -1,8 +1,8 @@
 """Many training runs, two at a time, each in a process of its own with one thread; a later call goes on where one stopped.
 
 A job is a group, a name, a seed and a recipe; its result a line of FOLDER/results.jsonl: the job without the recipe, steps,
-processor seconds of all steps and of the median one, rows by data set, the dev scores after the last step, and those of every
-evaluation as a curve.
+processor seconds of all steps and of the median one, wall seconds of the whole run, rows by data set, the dev scores after the
+last step, and those of every evaluation as a curve.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def _one(line: str) -> None:
 
     keep_memory()
     job = json.loads(line)
+    began = time.perf_counter()
     times, scores, rows, curve = [], {}, {}, []
     for event in run(recipe_from(job["recipe"])):
         if isinstance(event, Progress):
@@ -101,6 +102,7 @@ def _one(line: str) -> None:
         "steps": len(times),
         "seconds": sum(steps),
         "step": statistics.median(steps),
+        "wall": time.perf_counter() - began,
         "rows": rows,
         "scores": scores,
         "curve": curve,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manyheads.errors import ManyheadsError, Problem, RecipeError, WiringError, listed, nearest
 from manyheads.graph import Graph, Node, Ref, wire
-from manyheads.nn.perturb import Noise
+from manyheads.nn.perturb import Noise, embeds
 from manyheads.ports import Ports
 from manyheads.task.base import Task
 from manyheads.task.teaching import Comparable, Perturbation, disagreement
@@ -65,6 +65,8 @@ class Model(nn.Module):
             grown[task.name] = task
         pool = self._grown_pool(modules)
         graph = wire({t.name: t.steps for t in grown.values()}, {n: ports_of(m) for n, m in pool.items()})
+        for task in tasks:
+            _require_vectors(task, pool)
         self.pool, self.tasks, self.graph = pool, grown, graph
         self._programs.clear()
 
@@ -149,10 +151,6 @@ class Model(nn.Module):
             for _ in range(perturbation.ascents):
                 noise.climb(apart, perturbation.step)
             found, given = self._pass(batches, node)
-        if not noise:
-            names = listed(sorted({name for twin in batches for name in twin.targets}))
-            rule = f"no module on the way of {names} makes vectors of pieces, so there is nothing to put noise on"
-            raise RecipeError(Problem(rule, remedy="give a module of your own the property `embeds` of `manyheads.nn.perturb`"))
         return _numbered(twins, found), given
 
     def _learned(self, batches: Round) -> Asked:
@@ -249,6 +247,15 @@ def ports_of(module: nn.Module) -> Ports:
     """What a module says that it takes and gives; anything, when it says nothing."""
     ports = getattr(module, "ports", None)
     return ports if isinstance(ports, Ports) else Ports()
+
+
+def _require_vectors(task: Task, pool: nn.ModuleDict) -> None:
+    """RecipeError for noise that no module of the path would feel."""
+    if task.perturbation is None or any(embeds(pool[step.module]) is not None for step in task.steps):
+        return
+    rule = "no module of the path makes vectors of pieces, so there is nothing to put noise on"
+    remedy = "give the module of your own that does an attribute `embeds`: the part of it that gives the vectors"
+    raise RecipeError(Problem(rule, f"tasks.{task.name}.perturbation", remedy=remedy))
 
 
 def _numbered(batches: Iterable[int], found: Sequence[Mapping[str, Output]]) -> _Answers:

@@ -122,8 +122,13 @@ class Predictor:
         """(N, D) float32: the vectors of texts, in their order, in which the path of a `matching` task ends.
 
         The cosine of two of them is what the task answers for the pair. `task` may be left out where the model has one such
-        task alone. Raises RecipeError for another task, and for what is no text.
+        task alone. What a text has beyond the model's limit is not read; `vectors` says how much that is. Raises RecipeError
+        for another task, and for what is no text.
         """
+        return self.vectors(texts, task, tokens)[0]
+
+    def vectors(self, texts: Sequence[str], task: str | None = None, tokens: int = _TOKENS) -> tuple[np.ndarray, list[int]]:
+        """The vectors as `embed` gives them, and of each text how many pieces were not read."""
         name = self._embedding(task)
         require_several(texts)
         for number, text in enumerate(texts):
@@ -133,12 +138,13 @@ class Predictor:
                     Problem(f"input {number} must be a text; vectors are those of single texts", value=repr(text))
                 )
         found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(texts)
+        cut = [0] * len(texts)
         read = self._read(list(texts), list(range(len(texts))), replace(self._kind(name), reads="single"))
         for group in batches_of(read, tokens):
             vectors = self._outputs(group, [name])[name].scores.float().cpu().numpy()
             for item, vector in zip(group, vectors, strict=True):
-                found[item.place] = vector
-        return np.stack(found) if found else np.zeros((0, 0), np.float32)
+                found[item.place], cut[item.place] = vector, item.cut
+        return np.stack(found) if found else np.zeros((0, 0), np.float32), cut
 
     def stream(self, inputs: Iterable[Input], tasks: Sequence[str] | None = None, chunk: int = 512) -> Iterator[Answer]:
         """Answers for any number of inputs, `chunk` of them in memory at a time.

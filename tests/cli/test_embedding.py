@@ -55,6 +55,15 @@ def test_a_file_of_vectors(model: Path, command: Command, place: Path) -> None:
     assert found == pytest.approx(vectors(model), abs=1e-6)
 
 
+def test_what_is_not_read_of_a_text_is_told(model: Path, command: Command, place: Path) -> None:
+    long = "a good film " * 10
+    _, out, _ = command("embed", model, "rome", long)
+    assert [json.loads(line).get("cut") for line in out.splitlines()] == [None, 30 - 22]
+    (place / "texts.txt").write_text(f"rome\n{long}\n")
+    _, _, err = command("embed", model, "--input", "texts.txt", "--output", "vectors.npy")
+    assert err.splitlines()[1:] == ["1 of them are of texts that are longer than the limit, of which the beginning was read"]
+
+
 def test_more_texts_than_are_read_at_a_time(model: Path, command: Command, place: Path) -> None:
     (place / "texts.jsonl").write_text("".join(json.dumps({"id": n, "text": TEXTS[n % 4]}) + "\n" for n in range(1030)))
     code, out, _ = command("embed", model, "--input", "texts.jsonl")

@@ -106,6 +106,16 @@ def test_what_is_not_read_whole_is_counted_in_the_split_that_it_is_in(
     assert [" ".join(line.split()) in " ".join(shown.split()) for line in lines] == seen
 
 
+def test_answers_that_are_too_long_to_be_given_are_counted(command: Command, here: Path) -> None:
+    """In one window and in several; of a row whose answer stands in no window whole only that is told."""
+    far = {"question": "by ?", "context": f"a cat by anna {LONG}", "answers": ["cat by anna"], "starts": [2]}
+    written("who", {**ROWS["who"][0], "answers": ["cat by anna"], "starts": [2]}, far, ENDLESS)
+    told = "who: 2 {} rows (13%) have an answer of more than 2 pieces, and task who gives none; raise its `longest`"
+    for longest, wanted in ((2, True), (3, False)):
+        warnings = json.loads(command("check", "recipe.yaml", f"tasks.who.longest={longest}", "--json")[1])["warnings"]
+        assert [told.format(split) in warnings for split in ("training", "dev")] == [wanted] * 2
+
+
 def test_a_long_context_is_windows_and_nothing_of_it_is_cut(command: Command, here: Path) -> None:
     written("who", {**ROWS["who"][0], "context": f"a cat by anna {LONG}"})
     code, out, err = command("check", "recipe.yaml")

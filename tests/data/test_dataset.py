@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from manyheads.data import cache
 from manyheads.data.cache import Cache, schema, to_table
@@ -17,7 +20,7 @@ from manyheads.data.number_target import NumberTarget
 from manyheads.data.targets import ClassTarget, MultilabelTarget, TagTarget, TaskTarget
 from manyheads.nn.losses import items
 from manyheads.text.tokenize import Tokenizer
-from manyheads.types import IGNORE, Place, Row
+from manyheads.types import IGNORE, Example, Place, Row
 
 MakeRows = Callable[..., list[Row]]
 
@@ -151,3 +154,20 @@ def test_without_targets_there_are_texts(make_rows: MakeRows, letters: Tokenizer
     assert data.tasks == ()
     assert data.batch([0, 1]).targets == {}
     assert data.batch([0]).fields["text"].words is None
+
+
+@given(st.lists(st.lists(st.integers(1, 60), max_size=4), min_size=1, max_size=8), st.data())
+def test_rows_with_words_longer_than_their_letters_are_counted(sizes: list[list[int]], data: st.DataObject) -> None:
+    """Over any record batches, and in parts of the table; a letter may have several bytes."""
+    words = [[("å" * (n // 2)).ljust(n - n // 2, "a") for n in row] for row in sizes]
+    place = Place("x", 1)
+    examples = [Example(tuple(range(2, 2 + len(w))), (0,) * len(w), (), {}, place, spelled=tuple(w)) for w in words]
+    table = to_table(examples, schema({}, spelled=True))
+    cut = data.draw(st.integers(0, len(words)))
+    table = pa.concat_tables([table.slice(0, cut), table.slice(cut)])
+    start = data.draw(st.integers(0, len(words) - 1))
+    found = TextDataset("d", "train", table.slice(start)).lost()
+    count = sum(any(len(word.encode()) > 48 for word in row) for row in words[start:])
+    share = f"{count} training rows ({count / len(words[start:]):.0%})"
+    told = f"d: {share} have words of more than 48 bytes, of which modules of letters read the first 48"
+    assert found == ([told] if count else [])

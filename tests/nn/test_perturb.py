@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from manyheads.nn.elmo import Elmo
 from manyheads.nn.embedding import Characters, Embedding
-from manyheads.nn.perturb import Embeds, Noise
+from manyheads.nn.perturb import Noise, embeds
 from manyheads.nn.trunk import load_trunk
 from manyheads.types import States, Tokens
 
@@ -55,11 +55,10 @@ def text() -> Tokens:
 
 
 def test_every_reader_feels_it_and_none_keeps_it(reader: nn.Module) -> None:
-    assert isinstance(reader, Embeds)
+    assert embeds(reader) is not None
     before: States = reader(text())
-    with Noise([reader], 0.1) as noise:
+    with Noise([reader], 0.1):
         one: States = reader(text())
-    assert noise
     real = before.mask.unsqueeze(-1)
     assert ((one.states - before.states).abs() * real).amax(-1)[before.mask].min() > 1e-6  # at every piece
     assert torch.equal(reader(text()).states, before.states)
@@ -128,7 +127,7 @@ def test_what_has_no_gradient_stays() -> None:
 
 
 @given(st.floats(1e-4, 10), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
-def test_each_row_moves_by_just_the_step_where_it_counts_most(step: float, rows: int, width: int, seed: int) -> None:
+def test_each_sequence_moves_by_just_the_step_where_it_counts_most(step: float, rows: int, width: int, seed: int) -> None:
     """And elsewhere in proportion to the gradient, whatever its size."""
     table, draw = Table(), torch.Generator().manual_seed(seed)
     ids, slope = torch.randint(7, (rows, width), generator=draw), torch.randn(rows, width, 3, generator=draw)
@@ -145,3 +144,27 @@ def test_hooks_are_gone_after_an_error_too() -> None:
     with pytest.raises(ZeroDivisionError), Noise([table], 1.0):
         raise ZeroDivisionError
     assert torch.equal(table(ids), before)
+
+
+def test_letters_behind_a_word_feel_nothing() -> None:
+    """Else a word would hang on the longest of its company, and the noise would climb where nothing is."""
+    reader, tables = Characters(5, 4, (2, 3)).eval(), []
+    given_ = text()
+    assert given_.letters is not None
+    given_.letters[0, 0, 2:] = 0  # a word of two letters, among those of five
+    with Noise([reader], 1e-9) as noise:
+        handle = reader.table.register_forward_hook(lambda module, inputs, vectors: tables.append(vectors.detach()))
+        noise.climb(lambda: reader(given_).states.sum(), 1.0)
+        reader(given_)
+        handle.remove()
+    moved = (tables[1] - tables[0]).abs().amax(-1)
+    assert moved[0, 2:].max() == 0
+    assert moved[0, :2].max() == pytest.approx(1)
+
+
+def test_noise_is_in_single_precision_where_vectors_are_not() -> None:
+    table, ids = Table().to(torch.bfloat16), torch.tensor([[1, 2]])
+    with Noise([table], 1e-5):
+        found = table(ids)
+    assert found.dtype == torch.float32
+    assert 0 < (found - table(ids).float()).abs().max() < 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ TYPES: dict[str, tuple[TaskType, Tensor]] = {
     "tagging": (Tagging(["O", "B-x"]), torch.tensor([[0, 1, 0], [1, IGNORE, IGNORE], [IGNORE] * 3, [0, 0, IGNORE]])),
 }
 NAMES = pytest.mark.parametrize("name", list(TYPES))
+SILENT = Perturbation(noise=1e-30, step=1e-30)
 
 
 class Trunk(nn.Module):
@@ -197,11 +199,61 @@ def test_the_trunks_states_of_both_passes_are_told() -> None:
     assert all(slope.abs().sum() > 0 for slope in torch.autograd.grad(losses["a"], given))
 
 
-def test_noise_needs_a_module_that_makes_vectors() -> None:
-    modules = {"trunk": nn.Linear(4, 3)}
-    model = Model(modules, [Task("a", ["trunk"], Classification("xyz"), consistency=1.0, perturbation=Perturbation())])
-    with pytest.raises(RecipeError, match=r"no module on the way of 'a' makes vectors of pieces.*\n.*`embeds`"):
-        model.losses([rows_of("classification")[0].batch(range(4))])
+def test_noise_needs_a_module_that_makes_vectors_on_each_path() -> None:
+    modules = {"trunk": Trunk(), "plain": nn.Linear(4, 8), "a": nn.Linear(8, 3), "b": nn.Linear(8, 3)}
+    one = Task("a", ["trunk", "a"], Classification("xyz"), consistency=1.0, perturbation=Perturbation())
+    Model(modules, [one])
+    rule = r"tasks\.b\.perturbation: no module of the path makes vectors of pieces.*\n.*`embeds`"
+    with pytest.raises(RecipeError, match=rule):
+        Model(modules, [one, replace(one, name="b", path=["plain", "b"])])
+
+
+def test_tasks_on_the_same_rows_share_their_noise_and_its_climb() -> None:
+    """Rounds of unequal width too: what is padded has no say."""
+    kind, noise = TYPES["tagging"][0], Perturbation(0.3, 0.1, ascents=1)
+    torch.manual_seed(5)
+    trunk = Trunk()
+    modules = {"trunk": trunk, "a": nn.Linear(8, 2), "b": nn.Linear(8, 2)}
+    tasks = [Task(name, ["trunk", name], kind, consistency=c, perturbation=noise) for name, c in (("a", 0.5), ("b", 2.0))]
+    model, target = Model(modules, tasks), TYPES["tagging"][1]
+    long, short = torch.randn(4, 3, 4), torch.randn(2, 2, 4)
+    rows = [TensorDataset({"x": long}, {"a": target, "b": target.flip(0)}, "long").batch(range(4))]
+    rows.append(TensorDataset({"x": short}, {"a": target[:2, :2]}, "short").batch(range(2)))
+    torch.manual_seed(3)
+    found = model.losses(rows)
+    torch.manual_seed(3)
+    x = torch.cat([long, nn.functional.pad(short, (0, 0, 0, 1))])
+    targets = {"a": torch.cat([target, nn.functional.pad(target[:2, :2], (0, 1), value=IGNORE)])}
+    targets["b"] = torch.cat([target.flip(0), torch.full((2, 3), IGNORE)])
+    below = trunk.layers[0](x)
+    added = (torch.randn(below.shape) * 0.3).requires_grad_()
+
+    def answers(vectors: Tensor) -> dict[str, Tensor]:
+        return {name: modules[name](torch.tanh(vectors)) for name in targets}
+
+    def apart(name: str, one: Tensor, two: Tensor) -> Tensor:
+        return disagreement(kind, one, two, targets[name], None, None)  # type: ignore[arg-type]  # it is Comparable
+
+    first, moved = answers(below), answers(below + added)
+    [slope] = torch.autograd.grad(sum(apart(n, first[n].detach(), moved[n]) for n in targets), added)  # type: ignore[arg-type]
+    last = answers(below + added.detach() + 0.1 * slope / slope.abs().amax((1, 2), keepdim=True))
+    for name, share in (("a", 0.5), ("b", 2.0)):
+        assert_close(found[name], kind.loss(first[name], targets[name]) + share * apart(name, first[name], last[name]))
+
+
+@pytest.mark.parametrize("ascents", [0, 2])
+def test_ways_to_the_gradient_agree_on_noise(ascents: int) -> None:
+    """Of one task every aggregation takes the plain gradient, whatever way it comes."""
+    noise = Perturbation(0.3, 0.1, ascents)
+    models = [model_of(TYPES["classification"][0], 2.0, noise=noise) for _ in BALANCES]
+    for model, balance in zip(models, BALANCES.values(), strict=True):
+        walk(model, rows_of("classification")[:1], balance)
+    for model in models[1:]:
+        same(models[0], model, within=1e-5)
+    quiet = model_of(TYPES["classification"][0], 2.0, noise=SILENT)
+    walk(quiet, rows_of("classification")[:1], {})
+    with pytest.raises(AssertionError):
+        same(models[0], quiet, within=1e-3)
 
 
 class Paths(nn.Module):
@@ -234,7 +286,7 @@ def test_a_perturbation_without_consistency() -> None:
 def walk(model: Model, data: list[TensorDataset], balance: dict[str, Any], **values: Any) -> list[Progress]:
     usual = {"epochs": 2, "batch": {"rows": 2}, "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0}, "device": "cpu"}
     spec = TrainingSpec.model_validate({**usual, "schedule": {"name": "constant"}, **values})
-    mixture = MixtureSpec.model_validate({"tasks_per_step": 2})
+    mixture = MixtureSpec.model_validate({"tasks_per_step": len(data)})
     stream = Stream({d.name: d.lengths for d in data}, mixture, spec.batch, 9)
     state, optimizer = State(Position.start([d.name for d in data])), make_optimizer(model, spec.optimizer)
     more: dict[str, Any] = {"state": state, "engine": Engine(spec), "seed": 9, "balance": BalanceSpec.model_validate(balance)}
@@ -253,9 +305,6 @@ BALANCES: dict[str, dict[str, Any]] = {
     "gradnorm": {"weighting": {"type": "gradnorm"}},
     "looks": {"cosines_every": 1},
 }
-
-
-SILENT = Perturbation(noise=1e-30, step=1e-30)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -234,7 +234,7 @@ def test_a_saved_student_is_scored_without_its_teacher(taught: Path) -> None:
     assert rescore(artefact, load_recipe(folder / "resolved.yaml"))[0]
 
 
-def test_a_saved_model_knows_its_noise_and_trains_on(taught: Path) -> None:
+def test_a_saved_model_knows_its_noise(taught: Path) -> None:
     folder = finish(taught, *BOTH, "training.steps=2").artefact
     artefact = load_artefact(folder)
     assert artefact.blueprint.tasks["mood"].perturbation == mh.Perturbation(noise=0.01, ascents=2)

@@ -28,13 +28,17 @@ def embed(artefact: Path, texts: Sequence[str], source: Path | None, task: str |
     predictor = Predictor.load(find_artefact(artefact))
     none = predictor.embed([], task)  # a task that is not there is told before anything is read
     size = 1 if not texts and output is None and sys.stdin.isatty() else _CHUNK  # whoever types wants an answer a line
-    found = ((chunk, _vectors(predictor, chunk, task)) for chunk in _chunks(lines, size))
+    found = ((chunk, *_vectors(predictor, chunk, task)) for chunk in _chunks(lines, size))
     if output is not None:
-        _save(output, np.concatenate([vectors for _, vectors in found] or [none]))
+        kept = list(found)
+        _save(output, np.concatenate([vectors for _, vectors, _ in kept] or [none]))
+        if long := sum(count > 0 for _, _, cut in kept for count in cut):
+            note(f"{long:,} of them are of texts that are longer than the limit, of which the beginning was read")
         return
-    for chunk, vectors in found:
-        for line, vector in zip(chunk, vectors.tolist(), strict=True):
-            print_json({**line.repeated, "input": line.input, "vector": vector})
+    for chunk, vectors, cut in found:
+        for line, vector, unread_pieces in zip(chunk, vectors.tolist(), cut, strict=True):
+            told = {"cut": unread_pieces} if unread_pieces else {}
+            print_json({**line.repeated, "input": line.input, "vector": vector, **told})
         if unread():
             return
 
@@ -45,13 +49,13 @@ def _chunks(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _vectors(predictor: Predictor, lines: Sequence[Line], task: str | None) -> np.ndarray:
-    """(N, D). DataError, with its place, for a line that is no text."""
+def _vectors(predictor: Predictor, lines: Sequence[Line], task: str | None) -> tuple[np.ndarray, list[int]]:
+    """(N, D), and how many pieces of each text did not fit. DataError, with its place, for a line that is no text."""
     texts = [line.input for line in lines if isinstance(line.input, str)]
     for line in lines:
         if not isinstance(line.input, str):
             raise DataError(Problem("vectors are those of single texts", line.place, str(line.input)))
-    return predictor.embed(texts, task)
+    return predictor.vectors(texts, task)
 
 
 def _save(path: Path, vectors: np.ndarray) -> None:

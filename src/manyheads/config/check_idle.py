@@ -16,6 +16,8 @@ from manyheads.config.spec.tasks import (
 
 _OF_WORDS = LanguageModellingTask | MaskedLanguageModellingTask | QuestionAnsweringTask | TaggingTask
 
+_ROUNDED = 1e-2
+
 
 def idle_keys(recipe: Recipe, root: Node) -> Iterator[Finding]:
     """A pool before a head that reads states, unless all tasks are given it; windows that cannot share what they are to."""
@@ -24,6 +26,10 @@ def idle_keys(recipe: Recipe, root: Node) -> Iterator[Finding]:
         if isinstance(task, _OF_WORDS) and given is not None and given.given != "defaults":
             rule = f"a task of type {task.type!r} reads every word's state, so no pool stands before its head"
             yield Finding(("tasks", name, "pool"), rule, task.pool, remedy="take it out", at="key")
+        noise = task.perturbation
+        if noise is not None and recipe.training.precision == "bf16" and noise.noise + noise.ascents * noise.step < _ROUNDED:
+            rule = f"`precision: bf16` rounds away most noise that is less than about {_ROUNDED:g}"
+            yield Finding(("tasks", name, "perturbation"), rule, remedy="raise it, or train with `precision: fp32`", at="key")
         if isinstance(task, QuestionAnsweringTask):
             yield from _stride(name, task, recipe)
 

@@ -103,6 +103,20 @@ class Collator:
         chunks = [several[start : start + _STRIDE] for start in range(0, len(several), _STRIDE)]
         return sum(column.outside(self.passages(rows), self._where(rows)) for rows in chunks)
 
+    def longer(self, task: str, pieces: int) -> int:
+        """Rows whose answer has more pieces than that, in every window that has it whole."""
+        column = self.targets[task]
+        if not isinstance(column, Answers) or self._parts is None:
+            return 0
+        rows = column.over(pieces)  # a piece has a character at least
+        chunks = [rows[start : start + _STRIDE] for start in range(0, len(rows), _STRIDE)]
+        return sum(column.longer(self.passages(chunk), self._where(chunk), pieces) for chunk in chunks)
+
+    @property
+    def long_words(self) -> int:
+        """Rows with a word of which modules of letters see the beginning alone."""
+        return 0 if self._spelled is None else self._spelled.longer()
+
     def impossible(self, task: str) -> int:
         """Rows that are known to have no answer."""
         column = self.targets[task]

@@ -68,6 +68,7 @@ class Spellings:
 
     def __init__(self, arrays: Sequence[pa.ListArray]) -> None:
         self.words = Lists([_numbered(array) for array in arrays])
+        self.rows = [len(array) for array in arrays]
         held = [array.values for array in arrays]
         self.bounds = [np.frombuffer(a.buffers()[1] or bytes(4), np.int32)[a.offset : a.offset + len(a) + 1] for a in held]
         self.bytes = [np.frombuffer(a.buffers()[2] or b"", np.uint8) for a in held]
@@ -93,6 +94,16 @@ class Spellings:
         padded = np.zeros((*real.shape, spelled.shape[1]), np.uint8)
         padded[real] = spelled
         return padded
+
+    def longer(self) -> int:
+        """How many rows have a word of more than `LETTERS` bytes."""
+        found, first = 0, 0
+        for rows, bounds in zip(self.rows, self.bounds, strict=True):
+            until = np.concatenate([[0], np.cumsum(np.diff(bounds) > LETTERS)])
+            starts = self.words.starts[first : first + rows]
+            found += int((until[starts + self.words.lengths[first : first + rows]] > until[starts]).sum())
+            first += rows
+        return found
 
 
 def _numbered(array: pa.ListArray) -> pa.ListArray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from manyheads.data.chunks import CARRY
 from manyheads.data.collate import Collator
 from manyheads.seeds import generator
-from manyheads.types import Batch, Passage, Place
+from manyheads.types import LETTERS, Batch, Passage, Place
 
 
 class Dataset(Protocol):
@@ -133,11 +133,18 @@ class TextDataset:
         if cut := self.truncated:
             long = "have questions over half of" if self._collate.has_windows else "are longer than"
             found.append(f"{self.name}: {self.share(cut)} {long} the limit and are cut")
+        if count := self._collate.long_words:
+            what = f"have words of more than {LETTERS} bytes, of which modules of letters read the first {LETTERS}"
+            found.append(f"{self.name}: {self.share(count)} {what}")
         for task in self.tasks:
             if outside := self._collate.outside(task):
                 what = "have an answer that no window holds whole, so it cannot be found; raise `stride` or `max_length`"
                 found.append(f"{self.name}: {self.share(outside)} {what}")
         return found
+
+    def longer(self, task: str, pieces: int) -> int:
+        """How many rows have an answer of more pieces than that, the first of those that are accepted."""
+        return self._collate.longer(task, pieces)
 
     def impossible(self, task: str) -> int:
         """How many rows are known to have no answer in their text."""

@@ -69,6 +69,18 @@ class Answers:
         spans = [(p, a["start"], a["stop"]) for p, a in zip(passages, answers, strict=True) if a is not None and a["stop"] >= 0]
         return sum(not any(last for _, last in spans_in(p.windows, start, stop)) for p, start, stop in spans)
 
+    def over(self, characters: int) -> np.ndarray:
+        """The numbers of the rows whose answer has more characters than that."""
+        ends = [(pc.struct_field(array, "start"), pc.struct_field(array, "stop")) for array in self.arrays]
+        sizes = [pc.subtract(stop, start).fill_null(0).to_numpy(zero_copy_only=False) for start, stop in ends]
+        return np.flatnonzero(np.concatenate([np.zeros(0, np.int64), *sizes]) > characters)
+
+    def longer(self, passages: Sequence[Passage], where: Where, pieces: int) -> int:
+        """Rows whose answer has more pieces than that, in every window that has it whole; there is one."""
+        spans = self.take(passages, where)
+        sizes = np.where(spans[..., 1] > 0, spans[..., 1] - spans[..., 0] + 1, 0).max(1)
+        return int((sizes > pieces).sum())
+
     @property
     def impossible(self) -> int:
         """Rows that are known to have no answer."""

@@ -74,7 +74,9 @@ class Characters(nn.Module):
             raise ValueError("characters are wanted, but these tokens carry no spelling; the data set's tokenizer must spell")
         real = tokens.mask
         letters = tokens.letters[real].long()  # (words of the batch, L): what is padded costs nothing
-        found = strongest(self.convolutions, self.table(letters), (letters > 0).sum(1))
+        inside = letters > 0
+        vectors = self.table(letters) * inside.unsqueeze(-1)  # zeros behind a word, whatever is added to the table's vectors
+        found = strongest(self.convolutions, vectors, inside.sum(1))
         found = dropout(found, self.rate, self.training)
         states: Tensor = found.new_zeros((*real.shape, found.shape[-1]))
         states[real] = found

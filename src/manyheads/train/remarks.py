@@ -26,9 +26,18 @@ def remarks(datasets: Iterable[TextDataset], types: Mapping[str, TaskType]) -> I
             known = types[task]
             if known.scheme in get_args(Scheme):
                 yield from _misread(data, task, known.labels, cast(Scheme, known.scheme))
-            if isinstance(known, QuestionAnswering) and not known.no_answer and (count := data.impossible(task)):
-                what = f"have no answer, and task {task} always gives one; train it with `no_answer: true`"
-                yield f"{data.name}: {data.share(count)} {what}"
+            if isinstance(known, QuestionAnswering):
+                yield from _unanswerable(data, task, known)
+
+
+def _unanswerable(data: TextDataset, task: str, known: QuestionAnswering) -> Iterator[str]:
+    """Rows whose answer the model never gives: one that is too long, and none where it always gives one."""
+    if count := data.longer(task, known.longest):
+        what = f"have an answer of more than {known.longest} pieces, and task {task} gives none; raise its `longest`"
+        yield f"{data.name}: {data.share(count)} {what}"
+    if not known.no_answer and (count := data.impossible(task)):
+        what = f"have no answer, and task {task} always gives one; train it with `no_answer: true`"
+        yield f"{data.name}: {data.share(count)} {what}"
 
 
 def _misread(data: TextDataset, task: str, labels: tuple[str, ...], scheme: Scheme) -> Iterator[str]:

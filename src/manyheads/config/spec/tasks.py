@@ -58,7 +58,7 @@ class PerturbationSpec(Strict):
     noise: float = Field(default=1e-5, gt=0, le=1)
     """Standard deviation of the normal noise that is added to each number of the vectors of pieces."""
     step: float = Field(default=1e-3, gt=0, le=1)
-    """How far an ascent moves a row's noise at the number that counts most, at the others in proportion."""
+    """How far an ascent moves a sequence's noise at the number that counts most, at the others in proportion."""
     ascents: int = Field(default=1, ge=0, le=100)
     """Steps to where the two answers are further apart (SMART), each a pass forward and backward; 0: noise alone (R3F)."""
 
