@@ -6,8 +6,8 @@
 Schedules are those of the recipe `pairs`: classification sets are shuffled together, and with SQuAD they come between its two
 halves. From $MANYHEADS_DATA (default ../shared/data): 4,000 training rows of SST-2, 3,000 of MNLI, 1,000 questions on 17
 articles of SQuAD; dev rows are those of SST-2, every fourth of MNLI (matched), and XQuAD's English part of SQuAD's dev set.
-Every run goes twice over its rows in batches of 32, so that a task sees as many of its rows alone as together. Nearly all
-contexts of SQuAD fit one window of 384 pieces, as in the recipe; windows of 160 cost as much.
+Every run goes twice over its rows in batches of 32, so that a task sees as many of its rows alone as together. Windows are
+of 384 pieces, as in the recipe.
 """
 
 from __future__ import annotations
