@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,7 @@ from manyheads.data.inner_targets import AnswerTarget, ChoiceTarget, HiddenTarge
 from manyheads.data.labels import CORRECT, Found, LabelMap, is_blank
 from manyheads.data.number_target import LikenessTarget, NumberTarget
 from manyheads.data.read import BadRow, FileFact, Rows, Split, default_columns, read_rows, split_rows
-from manyheads.data.row_groups import RowGroups
-from manyheads.data.row_weights import RowWeights
+from manyheads.data.row_columns import RowColumn, RowGroups, RowWeights
 from manyheads.data.targets import BinaryTarget, ClassTarget, KnownTarget, MultilabelTarget, TagTarget
 from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.task.base import TASKS
@@ -201,7 +201,7 @@ def sifted(
     source: Source,
     rows: Mapping[Split, list[Row]],
     targets: Mapping[str, KnownTarget],
-    beside: Collection[RowWeights | RowGroups] = (),
+    beside: Collection[RowColumn[Any]] = (),
 ) -> tuple[dict[Split, list[Row]], list[BadRow]]:
     """The rows of each split that can be encoded, and the others; under `bad_rows: error` all rows, for encoding tells why not.
 

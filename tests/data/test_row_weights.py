@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manyheads.data.row_weights import RowWeights
+from manyheads.data.row_columns import RowWeights
 from manyheads.data.targets import ClassTarget, MultilabelTarget
 from manyheads.errors import DataError
 from manyheads.types import Row

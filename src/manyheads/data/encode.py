@@ -12,8 +12,7 @@ from manyheads.data.inner_targets import HiddenTarget
 from manyheads.data.label_column import require_column
 from manyheads.data.labels import Found, kind_of
 from manyheads.data.read import BadRow
-from manyheads.data.row_groups import RowGroups
-from manyheads.data.row_weights import RowWeights
+from manyheads.data.row_columns import RowColumn
 from manyheads.data.targets import KnownTarget, TaskTarget
 from manyheads.errors import DataError, Problem, RecipeError, shown
 from manyheads.text.masking import marks_of
@@ -124,7 +123,7 @@ def sift(
     inputs: InputSpec,
     targets: Mapping[str, KnownTarget],
     labelled: bool = True,
-    beside: Collection[RowWeights | RowGroups] = (),
+    beside: Collection[RowColumn[Any]] = (),
 ) -> tuple[list[Row], list[BadRow]]:
     """The rows whose input, labels, weights and groups hold, and the others, each with the first rule that it breaks.
 
