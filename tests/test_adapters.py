@@ -38,6 +38,8 @@ OWN = """max_length: 32}
   one: {type: adapter, of: encoder, rank: 4, dropout: 0.1}
   two: {type: adapter, of: encoder, rank: 2, targets: [query, output.dense], lr: 0.01}"""
 
+IA3 = "outputs: [key, value], inputs: [0.output.dense]"
+
 
 @pytest.fixture
 def shared(recipe: Path) -> Path:
@@ -52,6 +54,18 @@ def own(recipe: Path) -> Path:
     text = recipe.read_text().replace("max_length: 32}", OWN).replace("path: [encoder]", "path: [one]")
     recipe.write_text(text.replace("tagging, path: [one]", "tagging, path: [two]"))
     return recipe
+
+
+@pytest.fixture
+def multiplied(own: Path) -> Path:
+    """The third task with vectors by which outputs and inputs are multiplied."""
+    text = (
+        own.read_text()
+        .replace("two: {type: adapter", "two: {type: ia3")
+        .replace("rank: 2, targets: [query, output.dense]", IA3)
+    )
+    own.write_text(text)
+    return own
 
 
 def finish(recipe: Path, *overrides: str) -> Finished:
@@ -166,7 +180,7 @@ def test_a_wrong_target_is_told_once_with_its_place(own: Path) -> None:
 # runs -------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["shared", "own"])
+@pytest.mark.parametrize("kind", ["shared", "own", "multiplied"])
 def test_a_run_that_was_left_ends_in_the_same_bits(kind: str, request: pytest.FixtureRequest) -> None:
     recipe: Path = request.getfixturevalue(kind)
     more = ["training.average.type=ema", *OFTEN]
@@ -249,7 +263,7 @@ def test_a_changed_adapter_is_refused(shared: Path) -> None:
         load_artefact(folder)
 
 
-@pytest.mark.parametrize("kind", ["shared", "own"])
+@pytest.mark.parametrize("kind", ["shared", "own", "multiplied"])
 def test_a_merged_artefact_answers_alike_without_peft(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
@@ -282,6 +296,31 @@ def test_merge_refuses_what_it_cannot_do(shared: Path, trained: Path, capsys: py
 
 
 # first weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_vectors_are_saved_alone_as_peft_does(multiplied: Path) -> None:
+    """Two for the attention of the one layer and one for what goes into its last, and each learned."""
+    folder = finish(multiplied).artefact
+    found = load_artefact(folder)
+    tensors = load_file(folder / "adapters" / "two" / "adapter_model.safetensors")
+    assert sorted(tuple(t.shape) for t in tensors.values()) == [(1, 32), (16, 1), (16, 1)]
+    assert all((t != 1).any() for t in tensors.values())
+    base = AutoModel.from_pretrained(folder / "encoder", add_pooling_layer=False)
+    theirs = PeftModel.from_pretrained(base, folder / "adapters" / "two").eval()
+    ids = torch.tensor([[2, 50, 60, 70, 3]])
+    with torch.inference_mode():
+        ours = found.model.pool["two"].encoder(input_ids=ids).last_hidden_state
+        assert_close(ours, theirs(input_ids=ids).last_hidden_state, atol=1e-6, rtol=0)
+    again = built(multiplied, f"modules.two.load={folder}").pool["two"].state_dict()
+    assert all(torch.equal(again[name], t) for name, t in found.model.pool["two"].state_dict().items())
+
+
+def test_adapters_of_another_kind_do_not_load(multiplied: Path) -> None:
+    folder = finish(multiplied).artefact
+    file = folder / "adapters" / "two" / "adapter_model.safetensors"
+    with pytest.raises(RecipeError, match=r"has no '[\w.]*query\.lora_A\.weight', which this one needs"):
+        built(multiplied, f"modules.one.load={file}")
 
 
 def test_adapters_are_merged_before_an_export(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

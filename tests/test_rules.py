@@ -31,7 +31,7 @@ NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc"}
 LAZY = {  # libraries that take a second to import, and the one place that needs each: most runs never get there
     "data/readers/hub.py": {"datasets"},
     "nn/elmo_files.py": {"h5py"},
-    "nn/lora.py": {"peft"},
+    "nn/adapters.py": {"peft"},
     "text/tokenize.py": {"transformers"},
 }
 MACHINE = re.compile(

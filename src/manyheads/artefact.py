@@ -29,8 +29,8 @@ from manyheads.encoders import FILES
 from manyheads.errors import ArtefactError, ManyheadsError, MissingExtraError, Problem, listed, shown
 from manyheads.folder import MANIFEST, read_json, set_aside, verify, writing
 from manyheads.model import Model, ports_of
+from manyheads.nn.adapters import load_adapter, plain, save_adapter
 from manyheads.nn.build import MODULES
-from manyheads.nn.lora import load_adapter, plain, save_adapter
 from manyheads.nn.trunk import Trunk
 from manyheads.plugins import wanted
 from manyheads.registry import Registry

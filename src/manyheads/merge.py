@@ -15,7 +15,7 @@ from manyheads.config.rebase import rebase
 from manyheads.errors import Problem, RecipeError
 from manyheads.folder import MANIFEST
 from manyheads.model import Model
-from manyheads.nn.lora import merged
+from manyheads.nn.adapters import merged
 from manyheads.nn.trunk import Trunk
 
 
@@ -48,7 +48,7 @@ def _module(module: nn.Module) -> nn.Module:
 
 def _plan(blueprint: Blueprint, name: str) -> ModulePlan:
     plan = blueprint.modules[name]
-    if not plan.options.get("lora"):
+    if plan.type != "adapter" and not plan.options.get("lora"):
         return plan
     encoder = blueprint.modules[str(plan.options.get("of", name))]
     return ModulePlan("pretrained", {key: value for key, value in encoder.options.items() if key != "lora"})

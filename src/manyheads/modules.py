@@ -13,9 +13,9 @@ from manyheads.blueprint import ModulePlan
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.module import ModuleBase
 from manyheads.config.spec.modules import (
-    AdapterModule,
     FeedForwardModule,
     LayerModule,
+    OverEncoder,
     OwnModule,
     PoolModule,
     PretrainedModule,
@@ -37,11 +37,11 @@ from manyheads.encoders import find_encoder
 from manyheads.errors import Problem, RecipeError, WiringError
 from manyheads.graph import Step
 from manyheads.model import ports_of
+from manyheads.nn.adapters import METHODS, Lora, require_peft
 from manyheads.nn.build import build_module
 from manyheads.nn.elmo_files import read_shape, require_h5py, shape_options
 from manyheads.nn.language import misplaced
-from manyheads.nn.lora import require_peft
-from manyheads.nn.trunk import measure_encoder, resolve_lora
+from manyheads.nn.trunk import measure_encoder, resolve_adapters
 from manyheads.ports import ANY, SEEN, Looks, Port, Sight, sight
 from manyheads.prepare import Source
 from manyheads.text.tokenize import Tokenizer
@@ -86,8 +86,8 @@ class Modules:
                 return found[0]
         first = {s if isinstance(s, str) else s.module for task in source.tasks.values() for s in task.path[:1]}
         specs = {name: self.recipe.modules[name] for name in first}
-        encoders = {spec.of if isinstance(spec, AdapterModule) else name for name, spec in specs.items()}
-        if not found and len(encoders) == 1 and all(isinstance(s, PretrainedModule | AdapterModule) for s in specs.values()):
+        encoders = {spec.of if isinstance(spec, OverEncoder) else name for name, spec in specs.items()}
+        if not found and len(encoders) == 1 and all(isinstance(s, PretrainedModule | OverEncoder) for s in specs.values()):
             return next(iter(sorted(first)))
         rule = (
             f"the tasks of data set {source.name!r} must begin with one pretrained module, or all with modules of words, "
@@ -147,12 +147,13 @@ class Modules:
         match spec:
             case PretrainedModule():
                 self._plan_encoder(name, spec)
-            case AdapterModule():
+            case OverEncoder():
                 self._plan(spec.of, inputs, place)
                 base = self.plans[spec.of].options
                 self.plans[spec.of] = ModulePlan("pretrained", {**base, "freeze": True})
                 options = {"of": spec.of, "max_length": base["max_length"], "freeze": spec.freeze}
-                options["lora"] = resolve_lora(base["source"], spec.settings(), f"modules.{name}")
+                adapters = METHODS[spec.method](**spec.settings())
+                options[spec.method] = resolve_adapters(base["source"], adapters, f"modules.{name}")
                 self._put(name, ModulePlan("adapter", options), self.gives[spec.of])
                 self.layers[name] = self.layers[spec.of]
             case PoolModule():
@@ -248,7 +249,7 @@ class Modules:
         options: dict[str, Any] = {"source": str(found), "max_length": min(spec.max_length, size.longest)}
         options |= {"freeze": spec.freeze, "dropout": spec.dropout}
         if spec.lora is not None:
-            options["lora"] = resolve_lora(found, spec.lora.settings(), f"modules.{name}.lora")
+            options["lora"] = resolve_adapters(found, Lora(**spec.lora.model_dump()), f"modules.{name}.lora")
         self._put(name, ModulePlan("pretrained", options), Port("states", size.width))
         self.layers[name] = size.layers + 1
 
@@ -315,7 +316,7 @@ def language_head(name: str, task: LanguageModellingTask, port: Port, words: int
 def require_packages(recipe: Recipe) -> None:
     """MissingExtraError for the first module that needs a package which is not installed."""
     for name, spec in recipe.modules.items():
-        if isinstance(spec, AdapterModule) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
-            require_peft(f"modules.{name}.{'type' if isinstance(spec, AdapterModule) else 'lora'}")
+        if isinstance(spec, OverEncoder) or (isinstance(spec, PretrainedModule) and spec.lora is not None):
+            require_peft(f"modules.{name}.{'type' if isinstance(spec, OverEncoder) else 'lora'}")
         elif isinstance(spec, ElmoModule):
             require_h5py(f"modules.{name}.weights")

@@ -92,7 +92,7 @@ tasks:
         (
             "path: [words]",
             "",
-            "begins with a `pretrained` module or an `adapter`; found 'words'",
+            "begins with a `pretrained` module, an `adapter` or `ia3`; found 'words'",
         ),
         ("lr: 0.1", "label: text", "a language model learns the words of the text themselves and has no label column"),
         ("lr: 0.1", "choices: text", "rows of choices are learned by a task of type 'multiple_choice' or 'ranking'"),

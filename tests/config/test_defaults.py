@@ -115,7 +115,9 @@ def test_a_task_type_of_a_plugin_takes_what_all_tasks_take(load: Load, small: st
 def test_an_unknown_type_names_the_nearest_and_the_rest_is_checked_as_that(refused: Refused) -> None:
     text = refused(DEFAULTS.replace("type: tagging, data", "type: taging, schem: BIO, data").replace("pretrained", "pretraned"))
     module, task, key = text.splitlines()
-    assert module.startswith("recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool'")
+    assert module.startswith(
+        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'ia3', 'pool'"
+    )
     assert module.endswith("; found 'pretraned'; did you mean 'pretrained'?")
     assert task.startswith("recipe.yaml:13:16: no task type is called this; there are 'classification', 'binary'")
     assert task.endswith("; found 'taging'; did you mean 'tagging'?")
@@ -124,9 +126,7 @@ def test_an_unknown_type_names_the_nearest_and_the_rest_is_checked_as_that(refus
 
 def test_an_unknown_type_that_is_near_to_none(refused: Refused, small: str) -> None:
     text = refused(small.replace("pretrained, name: minilm", "quux, foo: 1"))
-    assert text.startswith(
-        "recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'pool', 'layer'"
-    )
+    assert text.startswith("recipe.yaml:2:19: no module type is called this; there are 'pretrained', 'adapter', 'ia3', 'pool'")
     assert text.endswith("; found 'quux'")
     assert len(text.splitlines()) == 1
 

@@ -84,7 +84,7 @@ def test_the_nearest_home_comes_first() -> None:
 
 def test_types_that_are_built_in() -> None:
     assert list(builtin("modules")) == [
-        *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
+        *("pretrained", "adapter", "ia3", "pool", "layer", "scalar_mix", "feedforward"),
         *("embedding", "characters", "elmo", "concat", "recurrent", "convolution", "transformer"),
         *("cross_stitch", "layer_stitch"),
     ]

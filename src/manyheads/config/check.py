@@ -17,7 +17,7 @@ from manyheads.config.criterion import check_select
 from manyheads.config.node import Finding, KeyPath, Node, absent, dotted
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import BESIDE_FROM, DataSpec
-from manyheads.config.spec.modules import AdapterModule, LayerModule, PretrainedModule, ScalarMixModule
+from manyheads.config.spec.modules import LayerModule, OverEncoder, PretrainedModule, ScalarMixModule
 from manyheads.config.spec.tasks import (
     PER_LABEL,
     BinaryTask,
@@ -37,7 +37,7 @@ from manyheads.errors import listed, nearest
 
 _BATCH = "batch"
 _FIELDS = ("text",)  # the fields of a batch of text
-_LAYERED = PretrainedModule | AdapterModule | ElmoModule  # modules whose layers can be read one by one
+_LAYERED = PretrainedModule | OverEncoder | ElmoModule  # modules whose layers can be read one by one
 
 
 def check(recipe: Recipe, root: Node, plugins: Mapping[str, Collection[str]]) -> list[Finding]:

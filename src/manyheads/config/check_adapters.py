@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from manyheads.config.node import Finding, KeyPath, absent
 from manyheads.config.recipe import Recipe
-from manyheads.config.spec.modules import AdapterModule, PretrainedModule
+from manyheads.config.spec.modules import OverEncoder, PretrainedModule
 
 _STILL = "the encoder stands still for its adapters"
 
@@ -15,11 +15,7 @@ def check_adapters(recipe: Recipe, modules: Collection[str]) -> Iterator[Finding
     """`modules` are the names that exist, those of entries with mistakes included."""
     encoders = [name for name in modules if isinstance(recipe.modules.get(name), PretrainedModule)]
     for name, spec in recipe.modules.items():
-        if (
-            isinstance(spec, AdapterModule)
-            and spec.of not in encoders
-            and (spec.of not in modules or spec.of in recipe.modules)
-        ):
+        if isinstance(spec, OverEncoder) and spec.of not in encoders and (spec.of not in modules or spec.of in recipe.modules):
             yield absent(("modules", name, "of"), "adapters are of a pretrained module", spec.of, encoders)
     for name in under_adapters(recipe):
         encoder = recipe.modules[name]
@@ -29,14 +25,14 @@ def check_adapters(recipe: Recipe, modules: Collection[str]) -> Iterator[Finding
 
 def under_adapters(recipe: Recipe) -> list[str]:
     """The modules that adapters are of."""
-    found = (spec.of for spec in recipe.modules.values() if isinstance(spec, AdapterModule))
+    found = (spec.of for spec in recipe.modules.values() if isinstance(spec, OverEncoder))
     return [name for name in dict.fromkeys(found) if name in recipe.modules]
 
 
 def encoder_of(name: str, recipe: Recipe) -> str:
     """The name of the pretrained module that reads the texts of module `name`: its own, or that which its adapters are of."""
     spec = recipe.modules.get(name)
-    return spec.of if isinstance(spec, AdapterModule) else name
+    return spec.of if isinstance(spec, OverEncoder) else name
 
 
 def _under(name: str, encoder: PretrainedModule, recipe: Recipe) -> Iterator[Finding]:

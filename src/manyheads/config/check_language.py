@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from manyheads.config.node import Finding, KeyPath, absent
 from manyheads.config.recipe import Recipe
 from manyheads.config.spec.data import DataSpec
-from manyheads.config.spec.modules import AdapterModule, PretrainedModule
+from manyheads.config.spec.modules import OverEncoder, PretrainedModule
 from manyheads.config.spec.tasks import LanguageModellingTask, MaskedLanguageModellingTask, StepSpec, TaskBase
 from manyheads.config.spec.words import EmbeddingModule
 
@@ -39,8 +39,8 @@ def _encoder(path: KeyPath, task: MaskedLanguageModellingTask, recipe: Recipe) -
     """What hides pieces has to know those of the encoder, which stands behind it."""
     first = task.path[0] if task.path else None
     module = first.module if isinstance(first, StepSpec) else first
-    if module in recipe.modules and not isinstance(recipe.modules[module], PretrainedModule | AdapterModule):
-        rule = "a path on which words are hidden begins with a `pretrained` module or an `adapter`"
+    if module in recipe.modules and not isinstance(recipe.modules[module], PretrainedModule | OverEncoder):
+        rule = "a path on which words are hidden begins with a `pretrained` module, an `adapter` or `ia3`"
         remedy = "modules of words learn `language_modelling`"
         yield Finding((*path, "path", 0), rule, module, remedy=remedy)
 

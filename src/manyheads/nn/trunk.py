@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import logging
 
 from manyheads.errors import ArtefactError, Problem, ResourceError, listed
-from manyheads.nn.lora import Lora, choose_targets, inject, is_adapted, is_adapter, saved_name, twin
+from manyheads.nn.adapters import Ia3, Lora, inject, is_adapted, is_adapter, saved_name, twin
 from manyheads.ports import Port, Ports
 from manyheads.types import States, Tokens
 
@@ -35,7 +35,7 @@ class Trunk(nn.Module):
     """tokens (B, T) -> states (B, T, D) of the last layer. `encoder` is the plain transformers model.
 
     With `layers` it gives those of the layers below as well. A frozen trunk has no gradient and stays in evaluation mode, so
-    that its states do not depend on a dropout draw. `adapted` says whether the encoder has adapters (`manyheads.nn.lora`),
+    that its states do not depend on a dropout draw. `adapted` says whether the encoder has adapters (`manyheads.nn.adapters`),
     `lent` whether all else of it is another trunk's.
     """
 
@@ -94,7 +94,7 @@ def load_trunk(
     """The encoder in a folder or on the hub, from safetensors only. `dropout` replaces every rate of its configuration.
 
     With `lora`, keyword arguments of `Lora`, it stays as it is, and new adapters in it are trained. Raises ResourceError when
-    it cannot be found, ArtefactError when its weights cannot be used, and with `lora` as `manyheads.nn.lora.inject`.
+    it cannot be found, ArtefactError when its weights cannot be used, and with `lora` as `manyheads.nn.adapters.inject`.
     """
     config = _config(source, revision)
     if dropout is not None:
@@ -125,13 +125,14 @@ def adapt(
     freeze: bool = False,
     layers: bool = False,
     lora: Mapping[str, Any] | None = None,
+    ia3: Mapping[str, Any] | None = None,
 ) -> Trunk:
     """A trunk over the very weights of `of`, with adapters of its own that alone are trained; `of` stands still from now on.
 
-    `lora` holds keyword arguments of `Lora`. Raises as `manyheads.nn.lora.inject`.
+    `lora` holds keyword arguments of `Lora`, `ia3` those of `Ia3` in its place. Raises as `manyheads.nn.adapters.inject`.
     """
     encoder = twin(of.encoder)
-    inject(encoder, Lora(**(lora or {})))
+    inject(encoder, Lora(**(lora or {})) if ia3 is None else Ia3(**ia3))
     return Trunk(encoder, max_length=max_length, freeze=freeze, layers=layers, lent=True)
 
 
@@ -143,15 +144,15 @@ def weights_under_adapters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters(remove_duplicate=False) if id(p) in held}
 
 
-def resolve_lora(source: str | Path, lora: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Keyword arguments of `Lora`, their targets found in the encoder's layers, without its weights.
+def resolve_adapters(source: str | Path, adapters: Lora | Ia3, place: str) -> dict[str, Any]:
+    """Keyword arguments of `Lora` or `Ia3`, their layers found in the encoder's, without its weights.
 
-    Raises as `manyheads.nn.lora.choose_targets`.
+    Raises as `manyheads.nn.adapters.Lora.resolve`.
     """
     config = _config(source, None)
     with torch.device("meta"):
         skeleton = _quietly(partial(AutoModel.from_config, config, trust_remote_code=False), source)
-    return {**lora, "targets": choose_targets(skeleton, lora.get("targets"), place)}
+    return asdict(adapters.resolve(skeleton, place))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from manyheads.errors import ArtefactError, Problem, RecipeError, ResourceError, listed, nearest, shown
 from manyheads.folder import read_json, verify
-from manyheads.nn.lora import PREFIX, WEIGHTS, is_adapter, saved_name
+from manyheads.nn.adapters import PREFIX, WEIGHTS, is_adapter, saved_name
 from manyheads.nn.trunk import Trunk, load_trunk
 
 _TRUNK = "encoder."  # before every name of a trunk's weights
@@ -85,7 +85,7 @@ def _of_artefact(saved: Saved) -> Mapping[str, Tensor]:
         raise RecipeError(Problem(rule, saved.place, saved.module, nearest(saved.module, modules)))
     plan = modules[saved.module]
     adapters = saved.source / "adapters" / saved.module / WEIGHTS
-    found = _read(adapters, saved) if plan["options"].get("lora") else {}
+    found = _read(adapters, saved) if adapters.is_file() else {}
     if plan["type"] == "pretrained":
         return {**load_trunk(saved.source / saved.module).state_dict(), **found}
     if plan["type"] == "adapter":

@@ -9,7 +9,7 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from manyheads.config.spec.module import ModuleBase
-from manyheads.config.spec.modules import AdapterModule, PretrainedModule
+from manyheads.config.spec.modules import OverEncoder, PretrainedModule
 from manyheads.config.spec.tasks import TaskBase
 from manyheads.config.spec.training import OPTIMIZER_KEYS, OptimizerSpec
 from manyheads.errors import Problem, RecipeError
@@ -82,7 +82,7 @@ def _peak(group: Group, spec: OptimizerSpec, modules: Mapping[str, ModuleBase], 
         (one, rate), (two, other) = list(own.items())[:2]
         rule = f"the modules {one!r} and {two!r} hold one weight, and their rates are {rate:g} and {other:g}"
         raise RecipeError(Problem(rule, f"modules.{two}.lr", remedy="give both the same rate, or one of them none"))
-    decay = next((m.layer_decay for m in known.values() if isinstance(m, PretrainedModule | AdapterModule)), 1.0) ** group.depth
+    decay = next((m.layer_decay for m in known.values() if isinstance(m, PretrainedModule | OverEncoder)), 1.0) ** group.depth
     if own:
         return float(next(iter(own.values())) * decay)
     if group.pretrained:

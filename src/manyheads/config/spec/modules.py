@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
@@ -20,7 +20,7 @@ from manyheads.config.spec.words import (
 )
 
 _BUILT_IN = (
-    *("pretrained", "adapter", "pool", "layer", "scalar_mix", "feedforward"),
+    *("pretrained", "adapter", "ia3", "pool", "layer", "scalar_mix", "feedforward"),
     *("embedding", "characters", "elmo", "concat", "recurrent", "convolution", "transformer"),
     *("cross_stitch", "layer_stitch"),
 )
@@ -37,10 +37,6 @@ class LoraSpec(Strict):
     """Dropout before an adapter."""
     targets: list[str] | None = Field(default=None, min_length=1)
     """Names of the linear layers, or ends of such names; default: those of attention that peft takes, where it knows any."""
-
-    def settings(self) -> dict[str, Any]:
-        """Rank, alpha, dropout and targets alone."""
-        return self.model_dump(include={*LoraSpec.model_fields})
 
 
 class PretrainedModule(ModuleBase):
@@ -61,14 +57,38 @@ class PretrainedModule(ModuleBase):
     """Train adapters in place of the encoder's own weights."""
 
 
-class AdapterModule(ModuleBase, LoraSpec):
-    """A pretrained encoder's own weights with adapters beside them. Takes tokens, gives states (B, T, D)."""
+class OverEncoder(ModuleBase):
+    """A pretrained encoder's own weights with adapters beside them."""
 
-    type: Literal["adapter"]
+    method: ClassVar[Literal["lora", "ia3"]]
     of: str
     """Name of the pretrained module, which stays as it is."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor of the learning rate from each layer to the one below."""
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the method alone."""
+        return self.model_dump(exclude={*OverEncoder.model_fields, "type"})
+
+
+class AdapterModule(OverEncoder, LoraSpec):
+    """A pretrained encoder's own weights with low-rank adapters beside them. Takes tokens, gives states (B, T, D)."""
+
+    method = "lora"
+    type: Literal["adapter"]
+
+
+class Ia3Module(OverEncoder):
+    """A pretrained encoder, what comes out of some of its layers, or goes in, times a learned vector: (IA)³, a few weights a
+    layer. Takes tokens, gives states (B, T, D); needs the extra `lora`.
+    """
+
+    method = "ia3"
+    type: Literal["ia3"]
+    outputs: list[str] | None = Field(default=None, min_length=1)
+    """Names of the linear layers whose outputs are multiplied, or ends of such names; default: see `inputs`."""
+    inputs: list[str] | None = Field(default=None, min_length=1)
+    """Those whose inputs are. With neither: keys, values and dense outputs, as peft takes them, where it knows any."""
 
 
 class PoolModule(ModuleBase):
@@ -120,6 +140,7 @@ class OwnModule(ModuleBase):
 ModuleSpec: TypeAlias = Annotated[
     Annotated[PretrainedModule, Tag("pretrained")]
     | Annotated[AdapterModule, Tag("adapter")]
+    | Annotated[Ia3Module, Tag("ia3")]
     | Annotated[PoolModule, Tag("pool")]
     | Annotated[LayerModule, Tag("layer")]
     | Annotated[ScalarMixModule, Tag("scalar_mix")]

@@ -280,9 +280,9 @@ class LanguageModellingTask(TaskBase):
 class MaskedLanguageModellingTask(TaskBase):
     """The hidden pieces of a text, told by a pretrained encoder from all that is left of it. Cross-entropy.
 
-    It has no label column. The path begins with a `pretrained` module or an `adapter`, whose word embeddings are also the table
-    of the output; where the encoder's files have a head for this, its weights are the first ones. Other tasks on the same rows
-    read them unhidden.
+    It has no label column. The path begins with a `pretrained` module, an `adapter` or `ia3`, whose word embeddings are also
+    the table of the output; where the encoder's files have a head for this, its weights are the first ones. Other tasks on the
+    same rows read them unhidden.
     """
 
     type: Literal["masked_language_modelling"]

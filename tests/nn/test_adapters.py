@@ -25,8 +25,8 @@ from transformers import (
 )
 
 from manyheads.errors import ArtefactError, MissingExtraError, RecipeError
-from manyheads.nn.lora import adapter_tensors, load_adapter, merged, plain, require_peft, save_adapter
-from manyheads.nn.trunk import Trunk, adapt, load_trunk, resolve_lora
+from manyheads.nn.adapters import Ia3, Lora, adapter_tensors, load_adapter, merged, plain, require_peft, save_adapter
+from manyheads.nn.trunk import Trunk, adapt, load_trunk, resolve_adapters
 from manyheads.types import Tokens
 
 SMALL = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
@@ -62,6 +62,26 @@ def settings(family: Path, **more: Any) -> dict[str, Any]:
     return {"rank": 3, "alpha": 6, "targets": TARGETS.get(family.name), **more}
 
 
+IA3 = {  # outputs and inputs that are multiplied
+    "distilbert": {"outputs": ["k_lin", "v_lin"], "inputs": ["ffn.lin2"]},
+    "modernbert": {"outputs": ["Wqkv"], "inputs": ["mlp.Wo"]},
+    "deberta-v2": {"outputs": ["key_proj", "value_proj"]},
+}
+
+
+@pytest.fixture(params=["lora", "ia3"])
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def with_adapters(family: Path, method: str, **more: Any) -> Trunk:
+    """The encoder with new adapters."""
+    if method == "lora":
+        return load_trunk(family, lora=settings(family), **more)
+    named = IA3.get(family.name, {"outputs": ["key", "value"], "inputs": ["output.dense"]})
+    return adapt(load_trunk(family, freeze=True), ia3=named, **more)
+
+
 def tokens(highest: int = 40) -> Tokens:
     ids = torch.randint(3, highest, (3, 9), generator=torch.Generator().manual_seed(1))
     mask = torch.arange(9) < torch.tensor([9, 5, 2]).unsqueeze(1)
@@ -83,14 +103,15 @@ def test_new_adapters_change_no_bit(family: Path) -> None:
     base, adapted = load_trunk(family).eval(), load_trunk(family, lora=settings(family, dropout=0.2)).eval()
     assert torch.equal(base(tokens()).states, adapted(tokens()).states)
     assert torch.equal(base(tokens()).states, adapt(base, lora=settings(family)).eval()(tokens()).states)
+    assert torch.equal(base(tokens()).states, with_adapters(family, "ia3").eval()(tokens()).states)
 
 
-def test_adapters_and_nothing_else_have_gradients(family: Path) -> None:
-    trunk = stirred(load_trunk(family, lora=settings(family)))
+def test_adapters_and_nothing_else_have_gradients(family: Path, method: str) -> None:
+    trunk = stirred(with_adapters(family, method))
     trunk(tokens()).states.square().sum().backward()
     trained = {name for name, p in trunk.named_parameters() if p.requires_grad}
     assert trained == {name for name, p in trunk.named_parameters() if p.grad is not None and p.grad.any()}
-    assert trained == {name for name, _ in trunk.named_parameters() if ".lora_" in name} != set()
+    assert trained == {name for name, _ in trunk.named_parameters() if ".lora_" in name or ".ia3_l." in name} != set()
     assert not any("pooler" in name for name in trained)
 
 
@@ -119,19 +140,19 @@ def test_an_adapter_follows_the_weights_of_its_encoder(bert_tiny: Path) -> None:
     assert {p.dtype for p in both.parameters()} == {torch.float64}
 
 
-def test_all_layers_of_an_adapted_encoder_are_given(family: Path) -> None:
-    trunk = stirred(load_trunk(family, layers=True, lora=settings(family))).eval()
+def test_all_layers_of_an_adapted_encoder_are_given(family: Path, method: str) -> None:
+    trunk = stirred(with_adapters(family, method, layers=True)).eval()
     found = trunk(tokens())
     assert len(found.below) == 2
-    assert torch.equal(found.states, stirred(load_trunk(family, lora=settings(family))).eval()(tokens()).states)
+    assert torch.equal(found.states, stirred(with_adapters(family, method)).eval()(tokens()).states)
 
 
 # saved alone, merged ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers by the old name
-def test_peft_loads_what_is_saved_onto_the_base_model(family: Path, tmp_path: Path) -> None:
-    trunk = stirred(load_trunk(family, lora=settings(family))).eval()
+def test_peft_loads_what_is_saved_onto_the_base_model(family: Path, method: str, tmp_path: Path) -> None:
+    trunk = stirred(with_adapters(family, method)).eval()
     save_adapter(trunk.encoder, tmp_path / "adapter")
     theirs = PeftModel.from_pretrained(AutoModel.from_pretrained(family), tmp_path / "adapter").eval()
     given = tokens()
@@ -151,8 +172,8 @@ def test_adapters_of_real_weights_in_peft_and_merged(bert_tiny: Path, tmp_path: 
     assert_close(Trunk(merged(trunk.encoder)).eval()(given).states, wanted, atol=2e-5, rtol=0)
 
 
-def test_saved_adapters_come_back_to_the_bit_and_in_the_same_bytes(family: Path, tmp_path: Path) -> None:
-    trunk, other = (load_trunk(family, lora=settings(family)).eval() for _ in range(2))
+def test_saved_adapters_come_back_to_the_bit_and_in_the_same_bytes(family: Path, method: str, tmp_path: Path) -> None:
+    trunk, other = (with_adapters(family, method).eval() for _ in range(2))
     save_adapter(stirred(trunk).encoder, tmp_path / "one")
     load_adapter(other.encoder, tmp_path / "one")
     assert torch.equal(trunk(tokens()).states, other(tokens()).states)
@@ -161,8 +182,8 @@ def test_saved_adapters_come_back_to_the_bit_and_in_the_same_bytes(family: Path,
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_merged_weights_give_the_adapted_states(family: Path) -> None:
-    trunk = stirred(load_trunk(family, lora=settings(family))).eval()
+def test_merged_weights_give_the_adapted_states(family: Path, method: str) -> None:
+    trunk = stirred(with_adapters(family, method)).eval()
     before, base = trunk(tokens()).states, load_trunk(family).eval()
     once = Trunk(merged(trunk.encoder)).eval()
     assert not once.adapted
@@ -171,8 +192,8 @@ def test_merged_weights_give_the_adapted_states(family: Path) -> None:
     assert torch.equal(trunk(tokens()).states, before)
 
 
-def test_without_its_adapters_an_encoder_is_the_base(family: Path) -> None:
-    trunk, base = stirred(load_trunk(family, lora=settings(family))).eval(), load_trunk(family)
+def test_without_its_adapters_an_encoder_is_the_base(family: Path, method: str) -> None:
+    trunk, base = stirred(with_adapters(family, method)).eval(), load_trunk(family)
     bare = plain(trunk.encoder)
     assert trunk.adapted
     found = bare.state_dict()
@@ -198,23 +219,65 @@ def test_adapters_of_another_shape_are_refused(bert_tiny: Path, tmp_path: Path) 
 def test_usual_targets_are_those_of_peft_or_an_error_that_lists_the_layers(family: Path) -> None:
     if family.name in ("distilbert", "modernbert"):
         with pytest.raises(RecipeError, match="peft knows no usual targets") as caught:
-            resolve_lora(family, {"rank": 2}, "modules.encoder.lora")
+            resolve_adapters(family, Lora(rank=2), "modules.encoder.lora")
         first = "q_lin" if family.name == "distilbert" else "Wqkv"
         assert first in caught.value.problems[0].remedy
         assert caught.value.problems[0].place == "modules.encoder.lora"
     else:
         usual = ["query_proj", "value_proj"] if family.name == "deberta-v2" else ["query", "value"]
-        assert resolve_lora(family, {"rank": 2}, "")["targets"] == usual
+        assert resolve_adapters(family, Lora(rank=2), "")["targets"] == usual
 
 
 def test_a_target_that_matches_nothing_names_the_nearest(bert_tiny: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        resolve_lora(bert_tiny, {"targets": ["query", "valeu", "pooler.dense"]}, "modules.e.lora")
+        resolve_adapters(bert_tiny, Lora(targets=["query", "valeu", "pooler.dense"]), "modules.e.lora")
     wrong = [(p.place, p.value, p.nearest) for p in caught.value.problems]
     assert wrong == [
         ("modules.e.lora.targets.1", "valeu", "value"),
         ("modules.e.lora.targets.2", "pooler.dense", "dense"),  # no path passes through the pooler
     ]
+
+
+def test_usual_layers_that_are_multiplied_are_those_of_peft(family: Path) -> None:
+    if family.name not in ("bert", "roberta", "deberta-v2"):
+        with pytest.raises(RecipeError, match=r"peft knows no usual targets(.|\n)*name `outputs` or `inputs`"):
+            resolve_adapters(family, Ia3(), "modules.one")
+    else:
+        outputs = ["key_proj", "value_proj"] if family.name == "deberta-v2" else ["key", "value"]
+        assert resolve_adapters(family, Ia3(), "") == {"outputs": outputs, "inputs": ["output.dense"]}
+
+
+def test_a_layer_that_is_multiplied_has_one_vector(bert_tiny: Path) -> None:
+    """Of the width of what it multiplies: what goes in, or what comes out."""
+    trunk = adapt(
+        load_trunk(bert_tiny, freeze=True), ia3={"outputs": ["intermediate.dense", "query"], "inputs": ["0.output.dense"]}
+    )
+    shapes = {name.split("layer.")[1]: tuple(t.shape) for name, t in adapter_tensors(trunk.encoder).items()}
+    assert shapes == {
+        "0.attention.self.query.ia3_l": (128, 1),
+        "1.attention.self.query.ia3_l": (128, 1),
+        "0.intermediate.dense.ia3_l": (512, 1),
+        "1.intermediate.dense.ia3_l": (512, 1),
+        "0.output.dense.ia3_l": (1, 512),
+    }
+    with pytest.raises(RecipeError) as caught:
+        resolve_adapters(bert_tiny, Ia3(outputs=["value", "dense"], inputs=["output.dense"]), "modules.e")
+    [problem] = caught.value.problems
+    assert (problem.place, problem.rule) == ("modules.e.inputs", "a layer has one vector, for its output or for its input")
+    assert "'encoder.layer.0.attention.output.dense'" in str(problem.value)
+    with pytest.raises(RecipeError, match=r"modules\.e\.inputs\.0: no linear layer .* did you mean 'dense'"):
+        resolve_adapters(bert_tiny, Ia3(inputs=["output.dence"]), "modules.e")
+
+
+def test_what_is_multiplied_is_that_output_or_input(bert_tiny: Path) -> None:
+    trunk = stirred(
+        adapt(load_trunk(bert_tiny, freeze=True), ia3={"outputs": ["0.intermediate.dense"], "inputs": ["1.output.dense"]})
+    )
+    one, two = (t.flatten() for t in adapter_tensors(trunk.encoder).values())
+    layer, last = (trunk.encoder.get_submodule(f"encoder.layer.{i}") for i in (0, 1))
+    for module, given, scale, after in ((layer.intermediate.dense, 128, one, True), (last.output.dense, 512, two, False)):
+        x, base = torch.randn(3, given), module.base_layer
+        assert_close(module(x), base(x) * scale if after else base(x * scale), atol=1e-6, rtol=1e-5)
 
 
 def test_without_peft_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, bert_tiny: Path) -> None:
