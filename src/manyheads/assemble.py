@@ -278,7 +278,7 @@ def _steps(task: TaskBase) -> tuple[list[Step], tuple[str, ...]]:
 def _teaching(task: TaskBase) -> Teaching | None:
     if task.teacher is None:
         return None
-    loss = task.teacher.loss or ("mse" if isinstance(task, RegressionTask) else "kl")
+    loss = task.teacher.loss or ("mse" if isinstance(task, RegressionTask | MatchingTask) else "kl")
     usual = 1.0 if loss == "mse" else 2.0
     return Teaching(task.teacher.weight, task.teacher.temperature or usual, loss)
 

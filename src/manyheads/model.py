@@ -15,7 +15,7 @@ from manyheads.graph import Graph, Node, Ref, wire
 from manyheads.nn.perturb import Noise, embeds
 from manyheads.ports import Ports
 from manyheads.task.base import Task
-from manyheads.task.teaching import Comparable, Perturbation, disagreement
+from manyheads.task.teaching import Comparable, Perturbation, Teachable, disagreement
 from manyheads.types import Batch, Output, Round, by_row, cat_rows, part_rows, tensors_in
 
 Asked: TypeAlias = tuple[tuple[str, ...], ...]  # for each batch of a round, the tasks to answer
@@ -215,7 +215,7 @@ class Model(nn.Module):
         task, weights, soft = self.tasks[name], batch.weights.get(name), batch.soft.get(name)
         try:
             loss = task.loss_sum(scores, batch.targets[name], weights)
-            if task.teaching is None or soft is None or not isinstance(task.type, Comparable):
+            if task.teaching is None or soft is None or not isinstance(task.type, Teachable):
                 return loss
             return task.teaching.mixed(loss, task.type, scores, soft, weights)
         except _OURS:

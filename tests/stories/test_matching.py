@@ -16,13 +16,16 @@ from manyheads.api import load_recipe
 from manyheads.artefact import load_artefact
 from manyheads.assemble import assemble
 from manyheads.cli.app import run as command
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.data.cache import Cache
 from manyheads.data.stream import Position
 from manyheads.errors import DataError, RecipeError
 from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
+from manyheads.train.engine import Engine
 from manyheads.train.events import Finished, Saved
+from manyheads.train.taught import ask
 
 RECIPE = """\
 seed: 5
@@ -119,6 +122,23 @@ def test_both_towers_are_one_pass_that_other_tasks_share(recipe: Path) -> None:
     others = torch.autograd.grad(sum(apart.values()), [*model.pool["encoder"].parameters()], allow_unused=True)
     for ours, theirs in zip(gradients, others, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_cosines_are_learned_from_a_teacher(recipe: Path) -> None:
+    """It says of each row what its predictor says, also where the file says nothing; a student without labels comes near."""
+    teacher = finished(recipe, "training.epochs=12", "output=teacher")
+    asked = ["tasks.like.teacher={from: teacher/artefact, weight: 1.0}", "tasks.like.consistency=0.5"]
+    assembly = assemble(load_recipe(recipe, asked))
+    [[task, told]] = ask(assembly.teachers[0], assembly.train, Engine(TrainingSpec(device="cpu"))).items()
+    places = [assembly.train["like"].place(i).line - 1 for i in range(24)]
+    answers = Predictor.load(teacher.artefact)([(rows(24)[i]["text"], rows(24)[i]["pair"]) for i in places], ["like"])
+    assert task == "like"
+    assert list(told) == pytest.approx([answer.predictions["like"].value for answer in answers], abs=1e-5)
+    student = finished(recipe, *asked, "training.epochs=12", "output=student")
+    losses = [r.value for r in student.records if r.key == "like/like/train/loss"]
+    assert 0 <= losses[-1] < losses[0] / 2
+    with pytest.raises(RecipeError, match="numbers have squared differences, and no other comparison with a teacher"):
+        load_recipe(recipe, ["tasks.like.teacher={from: teacher/artefact, loss: kl}"])
 
 
 def test_labels_are_cosines_from_the_bottom_to_one(recipe: Path) -> None:

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from sklearn.metrics import ndcg_score
 
 from manyheads.api import load_recipe, recipe_from
 from manyheads.artefact import load_artefact
 from manyheads.assemble import assemble
 from manyheads.cli.app import run as command
+from manyheads.config.spec.training import TrainingSpec
 from manyheads.errors import DataError, RecipeError
 from manyheads.predict import Predictor
 from manyheads.rescore import rescore
 from manyheads.run import run
+from manyheads.train.engine import Engine
 from manyheads.train.events import Finished
+from manyheads.train.taught import ask
 
 RECIPE = """\
 seed: 5
@@ -117,6 +121,31 @@ def test_the_same_rows_as_choices_and_as_an_order_have_one_loss(recipe: Path) ->
         assert isinstance(last, Finished)
         lost.append([r.value for r in last.records if r.key in ("best/best/train/loss", "best/best/dev/loss")])
     assert lost[0] == pytest.approx(lost[1], rel=1e-5)
+
+
+def test_an_order_is_learned_from_a_teacher(recipe: Path) -> None:
+    """It says of each row what its predictor says, also where the file has no order; a student without labels comes near."""
+    *_, teacher = run(load_recipe(recipe, ["training.epochs=12", "output=teacher"]))
+    assert isinstance(teacher, Finished)
+    asked = ["tasks.best.teacher={from: teacher/artefact, weight: 1.0, temperature: 1}", "tasks.best.consistency=0.5"]
+    asked.append("tasks.best.perturbation={}")
+    assembly = assemble(load_recipe(recipe, asked))
+    [[task, scores]] = ask(assembly.teachers[0], assembly.train, Engine(TrainingSpec(device="cpu"))).items()
+    predictor, file = Predictor.load(teacher.artefact), rows(20)
+    assert (task, len(scores)) == ("best", 20)
+    for i, found in enumerate(scores):
+        row = file[assembly.train["best"].place(i).line - 1]
+        [answer] = predictor([(row["text"], row["candidates"])])
+        said = answer.predictions["best"]
+        levels = torch.tensor([said.scores[said.ranking.index(j)] for j in range(len(row["candidates"]))])
+        torch.testing.assert_close(found.exp()[: len(levels)], levels.softmax(-1), atol=1e-5, rtol=0)
+        assert found[len(levels) :].isneginf().all()
+    *_, student = run(load_recipe(recipe, [*asked, "training.epochs=12", "output=student"]))
+    assert isinstance(student, Finished)
+    losses = [r.value for r in student.records if r.key == "best/best/train/loss"]
+    assert 0 <= losses[-1] < losses[0] / 2
+    kept = [{r.key: r.value for r in last.records if r.step == last.best} for last in (teacher, student)]
+    assert kept[1]["best/best/dev/mrr"] >= kept[0]["best/best/dev/mrr"] - 0.1
 
 
 def test_copa_as_an_order_has_the_loss_of_copa_as_choices(place: Path, tiny: Path, shared_data: Path) -> None:

@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from manyheads.errors import RecipeError
 from manyheads.metrics import Accepted
-from manyheads.task.base import Reading
+from manyheads.task.base import Reading, Task
 from manyheads.task.question_answering import QuestionAnswering
+from manyheads.task.teaching import Teaching, disagreement
 from manyheads.types import IGNORE, Passage, by_row
 
 TEXT = "aa bb cc dd ee ff gg hh"
@@ -64,6 +66,36 @@ def test_the_best_span_of_all_windows(parts: list[int], seed: int, longest: int,
             assert (extract.start, extract.stop) == best
             assert prediction.value == TEXT[slice(*best)]
         assert 0 < extract.probability <= 1
+
+
+@given(PARTS, st.integers(0, 999), st.integers(0, 3), st.integers(0, 3))
+def test_two_answers_are_apart_as_their_windows_and_ends_are(parts: list[int], seed: int, more: int, others: int) -> None:
+    """Whatever either is padded with; a row without a label has no part in it."""
+    first, second = noisy(parts, seed).requires_grad_(), noisy(parts, seed + 1).requires_grad_()
+    target = torch.full((len(parts), max(parts), 2), IGNORE)
+    weights = torch.rand(len(parts), generator=torch.Generator().manual_seed(seed))
+    slow = torch.zeros(())
+    for row, count in enumerate(parts[:-1]):  # the last has no label
+        target[row, :count] = 0
+        for window, end in product(range(count), (0, 1)):
+            words = len(passage(count).windows[window])
+            p, q = (F.softmax(scores[row, window, :words, end], 0) for scores in (first, second))
+            both = F.kl_div(p.log(), q, reduction="sum") + F.kl_div(q.log(), p, reduction="sum")
+            slow = slow + weights[row] * both / 2 / (2 * count)
+    wider = [F.pad(s, (0, 0, 0, by), value=-math.inf) for s, by in ((first, more), (second, others))]
+    found = disagreement(QuestionAnswering(), *wider, target, None, weights)
+    assert_close(found, slow)
+    slopes = torch.autograd.grad(found, [first, second], retain_graph=True)
+    if len(parts) > 1:
+        assert_close(slopes, torch.autograd.grad(slow, [first, second]))
+    assert all(slope.isfinite().all() and not slope[-1].any() for slope in slopes)
+
+
+def test_an_answer_is_as_near_to_itself_as_can_be() -> None:
+    scores, target = noisy([1, 3], 5), torch.zeros(2, 3, 2, dtype=torch.long)
+    assert float(disagreement(QuestionAnswering(), scores, scores.clone(), target, None, None)) == 0
+    with pytest.raises(RecipeError, match=r"tasks\.a\.teacher: .*\n.*Teachable"):
+        Task("a", ["head"], QuestionAnswering(), teaching=Teaching())
 
 
 @given(PARTS, st.integers(0, 999))

@@ -17,11 +17,13 @@ from manyheads.nn.divergence import DIVERGENCES, of_flags, of_labels
 from manyheads.task.base import Task
 from manyheads.task.binary import Binary
 from manyheads.task.classification import Classification
+from manyheads.task.matching import Matching
 from manyheads.task.multilabel import Multilabel
 from manyheads.task.multiple_choice import MultipleChoice
+from manyheads.task.ranking import Ranking
 from manyheads.task.regression import Regression
 from manyheads.task.tagging import Tagging
-from manyheads.task.teaching import Comparable, Teaching, disagreement
+from manyheads.task.teaching import Comparable, Teachable, Teaching, disagreement
 from manyheads.types import IGNORE, Batch
 
 NAN = float("nan")
@@ -45,7 +47,7 @@ def gaps(soft: Tensor, *missing: Any) -> Tensor:
 
 
 # type, scores, target with gaps, a teacher's scores with gaps in other places, what one item is apart
-ROWS: dict[str, tuple[Comparable, Tensor, Tensor, Tensor]] = {
+ROWS: dict[str, tuple[Teachable, Tensor, Tensor, Tensor]] = {
     "classification": (
         Classification(["x", "y", "z"]),
         random(4, 3, seed=1),
@@ -63,6 +65,18 @@ ROWS: dict[str, tuple[Comparable, Tensor, Tensor, Tensor]] = {
         ragged(random(4, 3, 1, seed=1), 2, 3, 2, 3),
         torch.tensor([0, IGNORE, 1, IGNORE]),
         gaps(ragged(random(4, 5, seed=2), 2, 3, 2, 3), 2, 3),  # wider than the scores, as of a longer row in another batch
+    ),
+    "ranking": (
+        Ranking(),
+        ragged(random(4, 3, 1, seed=1), 2, 3, 2, 3),
+        torch.tensor([[0, 1.0, NAN], [NAN, NAN, NAN], [2, 0, NAN], [NAN, NAN, NAN]]),
+        gaps(ragged(random(4, 5, seed=2), 2, 3, 2, 3), 2, 3),
+    ),
+    "matching": (
+        Matching(),
+        random(4, 2, 6, seed=1),  # two vectors a row; a teacher tells their cosine
+        torch.tensor([1.0, NAN, 0.5, NAN]),
+        gaps(random(4, seed=2).tanh(), 2, 3),
     ),
     "multilabel": (
         Multilabel(["x", "y"]),
@@ -86,7 +100,10 @@ def apart(kind: Comparable, loss: str, first: Tensor, second: Tensor, temperatur
     """Of one item, written out."""
     if isinstance(kind, Regression):
         return (first - second).square().sum()
-    if isinstance(kind, MultipleChoice):
+    if isinstance(kind, Matching):
+        one, two = (torch.cosine_similarity(*x, dim=0) if x.dim() > 1 else x for x in (first, second))
+        return (one - two).square()
+    if isinstance(kind, MultipleChoice | Ranking):
         first, second = (scores[scores.isfinite()] for scores in (first, second))
     logs = of_flags if isinstance(kind, Multilabel | Binary) else of_labels
     return temperature**2 * DIVERGENCES[loss](logs(first, temperature), logs(second, temperature)).mean()
@@ -125,7 +142,7 @@ def test_disagreement_item_by_item(name: str, weights: Tensor | None) -> None:
         for place in items_of(target, soft):
             labelled = not target[place].isnan().all() if target.is_floating_point() else bool(target[place] != IGNORE)
             if labelled or (taught is not None and not taught[place].isnan().any()):
-                share = 1.0 if isinstance(kind, Regression) else 0.5
+                share = 1.0 if isinstance(kind, Regression | Matching) else 0.5
                 found = share * apart(kind, "symmetric_kl", first[place], second[place], 1.0)
                 slow.append(found if weights is None else found * weights[place[0]])
         assert_close(disagreement(kind, first, second, target, taught, weights), torch.stack(slow).sum())
@@ -171,6 +188,8 @@ def test_several_answers_blend_to_the_mean_of_what_they_say(name: str) -> None:
         "multilabel": torch.sigmoid,
         "binary": lambda x: x.softmax(-1)[:, 1:] if x.shape[-1] == 2 else x.sigmoid(),
         "multiple_choice": lambda x: x.flatten(1).softmax(-1),
+        "ranking": lambda x: x.flatten(1).softmax(-1),
+        "matching": lambda x: torch.cosine_similarity(*x.unbind(1), dim=-1) if x.dim() > 1 else x,
     }.get(name, lambda x: x.softmax(-1))
     assert_close(say(found), (say(scores) + say(other)) / 2)
     assert_close(say(kind.blend(scores[None])), say(scores))
@@ -180,7 +199,7 @@ def test_several_answers_blend_to_the_mean_of_what_they_say(name: str) -> None:
 
 
 @pytest.mark.parametrize("loss", list(DIVERGENCES))
-@pytest.mark.parametrize("name", ["binary", "multiple_choice"])
+@pytest.mark.parametrize("name", ["binary", "multiple_choice", "ranking", "matching"])
 def test_gradients_are_finite_and_none_goes_to_what_a_row_does_not_have(name: str, loss: str) -> None:
     kind, scores, target, soft = ROWS[name]
     scores = scores.clone().requires_grad_(True)

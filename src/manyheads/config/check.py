@@ -281,25 +281,25 @@ def _likeness(name: str, task: TaskBase) -> Iterator[Finding]:
 
 
 def _answers(name: str, task: TaskBase) -> Iterator[Finding]:
-    """Comparisons that answers do not have: of whole paths of tags, of windows, of numbers otherwise than by squares."""
+    """Comparisons that answers do not have: of paths of tags, of another's windows, of numbers otherwise than by squares."""
     path: KeyPath = ("tasks", name)
     for key, given in (("teacher", task.teacher is not None), ("consistency", task.consistency > 0)):
         if given and isinstance(task, TaggingTask) and task.decoder == "crf":
             rule = f"`{key}` compares the answers to single words, and `decoder: crf` gives paths"
             yield Finding((*path, key), rule, at="key", remedy="use `decoder: softmax`")
-        elif given and isinstance(task, QuestionAnsweringTask):
-            rule = f"`{key}` compares two answers to the same words, and each encoder reads a text through windows of its own"
-            yield Finding((*path, key), rule, at="key", remedy="take it out")
+    if task.teacher is not None and isinstance(task, QuestionAnsweringTask):
+        rule = "`teacher` compares two answers to the same words, and each encoder reads a text through windows of its own"
+        yield Finding((*path, "teacher"), rule, at="key", remedy="take it out")
     if task.perturbation is not None and not task.consistency:
         rule = "`perturbation` sets two answers apart, and `consistency` says what that costs"
         yield Finding((*path, "perturbation"), rule, at="key", remedy="add it, for example `consistency: 1.0`")
     if task.teacher is None:
         return
-    if isinstance(task, RegressionTask) and task.teacher.loss not in (None, "mse"):
+    numbers = isinstance(task, RegressionTask | MatchingTask)
+    if numbers and task.teacher.loss not in (None, "mse"):
         rule = "numbers have squared differences, and no other comparison with a teacher"
         yield Finding((*path, "teacher", "loss"), rule, task.teacher.loss, "mse")
-    plain = isinstance(task, RegressionTask) or task.teacher.loss == "mse"
-    if plain and task.teacher.temperature is not None:
+    if (numbers or task.teacher.loss == "mse") and task.teacher.temperature is not None:
         rule = "squared differences have no temperature"
         yield Finding((*path, "teacher", "temperature"), rule, f"{task.teacher.temperature:g}", at="key")
     folders = task.teacher.folders

@@ -16,7 +16,7 @@ from manyheads.errors import Problem, RecipeError
 from manyheads.graph import Step
 from manyheads.nn.losses import is_missing, without
 from manyheads.registry import Registry
-from manyheads.task.teaching import Comparable, Perturbation, Teaching
+from manyheads.task.teaching import Comparable, Perturbation, Teachable, Teaching
 from manyheads.text.tags import Span
 from manyheads.types import Passage, part_rows
 
@@ -178,12 +178,11 @@ class Task:
 
     def _check_comparable(self, place: str) -> None:
         """RecipeError where answers of the type would have to be compared, and it does not know how."""
-        if isinstance(self.type, Comparable):
-            return
-        for key, given in (("teacher", self.teaching is not None), ("consistency", self.consistency > 0)):
-            if given:
+        asked = (("teacher", self.teaching is not None, Teachable), ("consistency", self.consistency > 0, Comparable))
+        for key, given, knows in asked:
+            if given and not isinstance(self.type, knows):
                 rule = f"the task type {type(self.type).__name__} cannot compare two answers"
-                remedy = "give it the methods of `manyheads.task.teaching.Comparable`"
+                remedy = f"give it the methods of `manyheads.task.teaching.{knows.__name__}`"
                 raise RecipeError(Problem(rule, f"{place}.{key}", remedy=remedy))
 
     def scores(self) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from manyheads.nn.divergence import Divergence
 from manyheads.nn.losses import cosines, is_missing, multiple_negatives, squared_error
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
 
@@ -41,6 +43,15 @@ class Matching:
         if self.kind == "contrastive":
             return multiple_negatives(scores, target, self.scale, self.positive, weights)
         return squared_error(cosines(scores), target, weights)
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        """The squared difference of both cosines, of vectors (M, 2, D) or told, (M,)."""
+        one, two = (cosines(answer) if answer.dim() > 1 else answer for answer in (first, second))
+        return (one - two).square() / temperature**2  # as a score is by its temperature
+
+    def blend(self, scores: Tensor) -> Tensor:
+        """(M,)."""
+        return (scores if scores.dim() == 2 else torch.stack([cosines(vectors) for vectors in scores])).mean(0)
 
     def judge(self, scores: Tensor, target: Tensor) -> Judged:
         known = ~is_missing(target)

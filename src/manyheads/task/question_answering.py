@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from manyheads.metrics.reading import Accepted
+from manyheads.nn.divergence import Divergence, of_labels
 from manyheads.nn.losses import cross_entropy
 from manyheads.task.base import TASKS, Extract, Judged, Prediction, Reading
 from manyheads.types import IGNORE, Passage
@@ -40,6 +41,14 @@ class QuestionAnswering:
         of_window = (1 / (2 * windows) if weights is None else weights / (2 * windows))[:, None].expand_as(known)[known]
         kept, wanted = scores[known], target[known]
         return sum((cross_entropy(kept[..., i], wanted[:, i], weights=of_window) for i in (0, 1)), scores.new_zeros(()))
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        """Of a row the mean over its windows and both ends, as in its loss; either answer may be padded further."""
+        width = min(first.shape[2], second.shape[2])
+        there = ~second[..., 0, 0].isneginf()
+        ends = [of_labels(scores[:, :, :width][there].transpose(1, 2), temperature) for scores in (first, second)]
+        apart = measure(*ends).mean(-1) / there.sum(1)[:, None].expand_as(there)[there]
+        return apart.new_zeros(len(second)).index_add(0, torch.nonzero(there)[:, 0], apart)
 
     def judge(self, scores: Tensor, target: Sequence[Passage | None]) -> Judged:
         known = [(i, passage) for i, passage in enumerate(target) if passage is not None]

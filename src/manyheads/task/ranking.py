@@ -10,17 +10,19 @@ from torch import Tensor
 from manyheads.metrics.ranking import Relevances, order
 from manyheads.nn.losses import Loss, is_missing, listwise, pairwise
 from manyheads.task.base import TASKS, Judged, Prediction, Reading
+from manyheads.task.teaching import OverChoices
 
 _LOSSES: Mapping[str, Loss] = {"listwise": listwise, "pairwise": pairwise}
 RankingLoss: TypeAlias = Literal["listwise", "pairwise"]
 
 
 @TASKS.register("ranking")
-class Ranking:
+class Ranking(OverChoices):
     """scores (B, P, 1), one for each of a row's P candidates, -inf where there are fewer; target (B, P) relevances, NaN there.
 
     A row whose candidates are all equally relevant has no order, and no target. The loss is `listwise` or `pairwise`, each as
-    in `manyheads.nn.losses`. Of equal scores the candidate that stands first is the better one.
+    in `manyheads.nn.losses`. Of equal scores the candidate that stands first is the better one. Two answers are
+    apart as the shares that their scores give the candidates, which are those of `listwise`.
     """
 
     wants = "vector"

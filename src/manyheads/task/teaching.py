@@ -10,24 +10,49 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import Problem, RecipeError, listed, nearest
-from manyheads.nn.divergence import DIVERGENCES, Divergence, symmetric_kl
+from manyheads.nn.divergence import DIVERGENCES, Divergence, mean_of, of_labels, symmetric_kl
 from manyheads.nn.losses import is_missing, without
 
 
 @runtime_checkable
 class Comparable(Protocol):
-    """What a task type knows that can be taught: how far two of its answers are apart."""
+    """What a task type knows that can be consistent: how far two of its answers to the same input are apart."""
 
     def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
-        """(M,) of the scores of M items, rows or words, in two answers, softened by a temperature.
+        """(M,) of the scores of M items in two answers, softened by a temperature.
 
-        A type whose answers are no distributions may leave the measure out.
+        Items are words where targets are (B, W), else rows. A type whose answers are no distributions may leave the measure
+        out.
         """
         ...
+
+
+@runtime_checkable
+class Teachable(Comparable, Protocol):
+    """What a task type knows that can be taught: also what several answers are together."""
 
     def blend(self, scores: Tensor) -> Tensor:
         """The scores (M, ...) of the mean answer of K models, from theirs, (K, M, ...)."""
         ...
+
+
+class OverChoices:
+    """`Teachable` of types that score the choices of a row, (M, P, 1) or (M, P), -inf for those that it does not have."""
+
+    def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        """Over a row's own choices, as many as `second` has; `first` may be padded further."""
+        first, second = of_choices(first), of_choices(second)
+        counts = (~second.isneginf()).sum(-1)
+        found = second.new_zeros(len(second), dtype=torch.promote_types(second.dtype, torch.float32))
+        for count in {*counts.tolist()} or {0}:  # none of no rows is a sum with a graph too
+            rows = counts == count
+            found[rows] = measure(*(of_labels(scores[rows, :count], temperature) for scores in (first, second)))
+        return found
+
+    def blend(self, scores: Tensor) -> Tensor:
+        """(M, P)."""
+        given = scores.squeeze(-1) if scores.dim() > 3 else scores
+        return mean_of(of_labels(given)).masked_fill(given[0].isneginf(), -math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +77,7 @@ class Teaching:
             rule = f"no divergence is called this (there are: {listed(DIVERGENCES)})"
             raise RecipeError(Problem(rule, "teaching.loss", self.loss, nearest(self.loss, DIVERGENCES)))
 
-    def mixed(self, labelled: Tensor, kind: Comparable, scores: Any, soft: Tensor, weights: Tensor | None) -> Tensor:
+    def mixed(self, labelled: Tensor, kind: Teachable, scores: Any, soft: Tensor, weights: Tensor | None) -> Tensor:
         """The sum over items, from that of the losses on labels.
 
         soft     the teacher's scores, (B, C), (B, W, C), (B, P) of choices or (B,) numbers; NaN where there is none
@@ -94,6 +119,7 @@ def disagreement(
     (R-Drop: Liang et al., 2021; SMART and R3F too.) Items count that have a label in `target` or a teacher's answer in `soft`.
     """
     known = ~is_missing(target if weights is None else without(target, weights == 0))
+    known = known.flatten(1).any(1) if known.dim() > 2 else known
     if soft is not None:
         known = known | ~is_missing(soft if weights is None else without(soft, weights == 0))
     gaps = kind.gap(_half, _narrow(first, known)[known], _narrow(second, known)[known], 1.0)
@@ -115,3 +141,8 @@ def _narrow(scores: Any, known: Tensor) -> Any:
 def _sum(gaps: Tensor, known: Tensor, weights: Tensor | None) -> Tensor:
     """The sum of what M items are apart, each times the weight of its row."""
     return (gaps if weights is None else gaps * weights[torch.nonzero(known)[:, 0]]).sum()
+
+
+def of_choices(scores: Tensor) -> Tensor:
+    """(B, P)."""
+    return scores.squeeze(-1) if scores.dim() > 2 else scores

@@ -18,7 +18,7 @@ from manyheads.errors import ArtefactError, NumericsError, Problem, RecipeError,
 from manyheads.model import Model
 from manyheads.nn.losses import is_missing
 from manyheads.task.base import Task, TaskType
-from manyheads.task.teaching import Comparable
+from manyheads.task.teaching import Teachable
 from manyheads.teachers import Lesson, Reading, Teacher
 from manyheads.train.engine import Engine
 from manyheads.train.evaluate import by_length
@@ -134,7 +134,7 @@ def ask(teacher: Teacher, datasets: Mapping[str, Dataset], engine: Engine) -> di
 
 def mean_answers(answers: Sequence[Answers], kind: TaskType) -> Answers:
     """The mean of several teachers' answers to one task."""
-    if len(answers) == 1 or not isinstance(kind, Comparable):
+    if len(answers) == 1 or not isinstance(kind, Teachable):
         return answers[0]
     if all(isinstance(scores, Tensor) for scores in answers):
         return kind.blend(torch.stack([scores for scores in answers if isinstance(scores, Tensor)]))
@@ -170,7 +170,7 @@ def _answer(model: Model, lesson: Lesson, scores: Any, parted: bool) -> Tensor:
     Rows that are `parted` score -inf where they have no part.
     """
     kind = model.tasks[lesson.name].type
-    if not isinstance(kind, Comparable) or not isinstance(scores, Tensor):
+    if not isinstance(kind, Teachable) or not isinstance(scores, Tensor):
         raise WiringError(
             Problem(f"the teacher's task {lesson.name!r} gives no scores to compare", f"tasks.{lesson.task}.teacher")
         )
