@@ -40,6 +40,11 @@ def test_the_loss_is_the_mean_over_labels_summed_over_rows() -> None:
     assert_close(Multilabel(LABELS).loss(SCORES, target), F.binary_cross_entropy_with_logits(SCORES, target) * 2)
 
 
+def test_the_loss_is_the_multilabel_soft_margin_of_torch() -> None:
+    target = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    assert_close(Multilabel(LABELS).loss(SCORES, target), F.multilabel_soft_margin_loss(SCORES, target, reduction="sum"))
+
+
 def test_class_weights_are_for_rows_that_have_the_label_and_smoothing_reaches_the_loss() -> None:
     target, weights = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), [3.0, 9.0, 0.5]
     wanted = F.binary_cross_entropy_with_logits(SCORES, target, pos_weight=torch.tensor(weights)) * 2

@@ -74,7 +74,7 @@ class Ia3:
         _require_named(encoder, {f"{place}.outputs": self.outputs or (), f"{place}.inputs": self.inputs or ()})
         if twice := sorted({*_named(encoder, self.outputs)} & {*_named(encoder, self.inputs)}):
             rule = "a layer has one vector, for its output or for its input"
-            raise RecipeError(Problem(rule, f"{place}.inputs", listed(twice[:5]), remedy="name the layer once"))
+            raise RecipeError(Problem(rule, f"{place}.inputs", twice[0], remedy="name the layer once"))
         return self
 
     def config(self, encoder: PreTrainedModel) -> Any:
