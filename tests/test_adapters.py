@@ -298,6 +298,18 @@ def test_merge_refuses_what_it_cannot_do(shared: Path, trained: Path, capsys: py
 # first weights ----------------------------------------------------------------------------------------------------------
 
 
+def test_vectors_do_not_decay_and_matrices_of_adapters_do(multiplied: Path) -> None:
+    """Their neutral value is 1, so what pulls weights to 0 would pull them away from it."""
+    model = built(multiplied)
+    optimizer = make_optimizer(
+        model, load_recipe(multiplied, ["training.optimizer.weight_decay=0.1"]).recipe.training.optimizer
+    )
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: decay[id(p)] for name, p in model.named_parameters() if ".lora_" in name or ".ia3_l." in name}
+    assert {rate for name, rate in found.items() if ".ia3_l." in name} == {0.0}
+    assert {rate for name, rate in found.items() if ".lora_" in name} == {0.1}
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_vectors_are_saved_alone_as_peft_does(multiplied: Path) -> None:
     """Two for the attention of the one layer and one for what goes into its last, and each learned."""

@@ -108,6 +108,11 @@ def is_adapted(encoder: nn.Module) -> bool:
     return any(_ADAPTER.search(name) for name, _ in encoder.named_parameters())
 
 
+def multipliers(encoder: nn.Module) -> list[nn.Parameter]:
+    """The vectors of (IA)³, which change nothing where they are 1."""
+    return [parameter for name, parameter in encoder.named_parameters() if ".ia3_l." in name]
+
+
 def twin(encoder: PreTrainedModel) -> PreTrainedModel:
     """Another encoder over the very same parameters and buffers: only what is put into it later is its own."""
     held = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
@@ -120,7 +125,7 @@ def plain(encoder: PreTrainedModel) -> PreTrainedModel:
 
 
 def merged(encoder: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the encoder, its adapters folded into its weights, as peft does: W + alpha/rank · B A, or l * W."""
+    """A copy of the encoder, its adapters folded into its weights, as peft does: W + alpha/rank · B A, or l * W and l * b."""
     return _without_adapters(copy.deepcopy(encoder), merge=True)
 
 

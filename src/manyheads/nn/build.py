@@ -29,6 +29,7 @@ from manyheads.seeds import key
 MODULES: Registry[Callable[..., nn.Module]] = Registry("module")
 MODULES.register("pretrained")(load_trunk)
 MODULES.register("adapter")(adapt)
+MODULES.register("ia3")(adapt)  # a recipe's name for such an adapter; in a plan both are "adapter"
 MODULES.register("pool")(Pool)
 MODULES.register("attention_pool")(AttentionPool)
 MODULES.register("layer")(Layer)

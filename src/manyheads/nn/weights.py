@@ -54,7 +54,8 @@ def load_weights(module: nn.Module, saved: Saved) -> None:
     if isinstance(module, Trunk) and module.adapted:
         found, names = _adapted(module, found)
     elif isinstance(module, Trunk) and any(map(is_adapter, found)):
-        remedy = "give this one `lora` as well, or load what `manyheads merge` makes of the saved one"
+        own = "`lora` as well" if any(".lora_" in name for name in found) else "a module of type `ia3` over it"
+        remedy = f"give this one {own}, or load what `manyheads merge` makes of the saved one"
         raise RecipeError(
             Problem("the saved module has adapters, and this one none", saved.place, str(saved.source), remedy=remedy)
         )

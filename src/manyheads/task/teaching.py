@@ -21,8 +21,8 @@ class Comparable(Protocol):
     def gap(self, measure: Divergence, first: Tensor, second: Tensor, temperature: float) -> Tensor:
         """(M,) of the scores of M items in two answers, softened by a temperature.
 
-        Items are words where targets are (B, W), else rows. A type whose answers are no distributions may leave the measure
-        out.
+        Items are words where targets are whole numbers (B, W), else rows. A type whose answers are no distributions may leave
+        the measure out.
         """
         ...
 

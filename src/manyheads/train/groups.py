@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch.nn import Parameter
 
 from manyheads.model import Model
+from manyheads.nn.adapters import multipliers
 from manyheads.nn.elmo import Elmo
 from manyheads.nn.trunk import Trunk
 
@@ -44,11 +45,12 @@ def groups_of(model: Model) -> dict[Group, list[Parameter]]:
             holders.setdefault(parameter, []).append(name)
     depth = {p: d for module in model.modules() if isinstance(module, Trunk) for p, d in _depths(module).items()}
     depth |= {p: 0 for module in model.modules() if isinstance(module, Elmo) for p in module.parameters()}
+    neutral_at_1 = {p for module in model.modules() if isinstance(module, Trunk) for p in multipliers(module.encoder)}
     found: dict[Group, list[Parameter]] = {}
     for parameter, modules in holders.items():
         if parameter.requires_grad:
             tasks = sorted(set().union(*(users[name] for name in modules)))
-            decays = parameter.dim() > 1
+            decays = parameter.dim() > 1 and parameter not in neutral_at_1
             group = Group(tuple(modules), tuple(tasks), parameter in depth, depth.get(parameter, 0), decays)
             found.setdefault(group, []).append(parameter)
     return found

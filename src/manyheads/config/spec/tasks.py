@@ -92,7 +92,8 @@ class TaskBase(Strict):
     consistency: float = Field(default=0.0, ge=0)
     """Above 0 each row is answered twice in training, with two draws of dropout (R-Drop).
 
-    The loss is the mean of both losses, and this times half the symmetric divergence of the two answers.
+    The loss is the mean of both losses, and this times half the symmetric divergence of the two answers, of numbers and cosines
+    their squared difference.
     """
     perturbation: PerturbationSpec | None = None
     """The second answer is to the row with noise on its embeddings, and the loss on labels that of the first alone."""

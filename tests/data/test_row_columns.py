@@ -1,4 +1,4 @@
-"""A column of weights: what it may hold, and that every fault is told at its line."""
+"""Columns of weights and of groups: what they may hold, and that every fault is told at its line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manyheads.data.row_columns import RowWeights
+from manyheads.data.row_columns import RowGroups, RowWeights
 from manyheads.data.targets import ClassTarget, MultilabelTarget
 from manyheads.errors import DataError
 from manyheads.types import Row
@@ -75,3 +75,25 @@ def test_weights_of_which_none_is_above_0(make_rows: MakeRows) -> None:
 def test_a_list_of_labels_is_a_label(make_rows: MakeRows) -> None:
     many = RowWeights(MultilabelTarget("topics", "label"), "w")
     assert many.read(make_rows(label=[["a", "b"], []], w=[2, 3])).tolist() == [2, 3]
+
+
+def test_groups_are_texts_or_whole_numbers(make_rows: MakeRows) -> None:
+    groups = RowGroups(MOOD.target, "g")
+    rows = make_rows(label=["a", "b", "a", None, ""], g=["q1", 2, 3.0, None, [1]])
+    assert groups.read(rows).tolist() == ["q1", "2", "3", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (None, "task mood: the row has a label and no group in column 'g'"),
+        ("", "task mood: the row has a label and no group in column 'g'"),
+        (1.5, "task mood: a group in column 'g': expected a text or a whole number, not a number"),
+        (["q1"], "task mood: a group in column 'g': expected a text or a whole number, not a list"),
+    ],
+)
+def test_what_is_no_group(make_rows: MakeRows, value: Any, rule: str) -> None:
+    with pytest.raises(DataError) as caught:
+        RowGroups(MOOD.target, "g").read(make_rows(label=["a", "b"], g=["q1", value]))
+    [problem] = caught.value.problems
+    assert (problem.place, problem.rule) == ("data.csv:3", rule)
