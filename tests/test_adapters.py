@@ -333,6 +333,9 @@ def test_adapters_of_another_kind_do_not_load(multiplied: Path) -> None:
     file = folder / "adapters" / "two" / "adapter_model.safetensors"
     with pytest.raises(RecipeError, match=r"has no '[\w.]*query\.lora_A\.weight', which this one needs"):
         built(multiplied, f"modules.one.load={file}")
+    with pytest.raises(RecipeError, match="the saved module has adapters, and this one none") as caught:
+        built(multiplied, f"modules.encoder.load={file}")
+    assert "give this one a module of type `ia3` over it" in str(caught.value)
 
 
 def test_adapters_are_merged_before_an_export(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def disagreement(
     (R-Drop: Liang et al., 2021; SMART and R3F too.) Items count that have a label in `target` or a teacher's answer in `soft`.
     """
     known = ~is_missing(target if weights is None else without(target, weights == 0))
-    known = known.flatten(1).any(1) if known.dim() > 2 else known
+    known = known.flatten(1).any(1) if known.dim() > 2 else known  # of the windows of a row, the row is the item
     if soft is not None:
         known = known | ~is_missing(soft if weights is None else without(soft, weights == 0))
     gaps = kind.gap(_half, _narrow(first, known)[known], _narrow(second, known)[known], 1.0)
